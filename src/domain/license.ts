@@ -1,0 +1,50 @@
+/** Seats: what is missing, and who is next in line. A pool is never exceeded and never bought from by Usher. */
+import type { SeatAnswer } from '../ports.ts';
+import type { Verdict } from './conditions.ts';
+
+/** The kinds that the wish names and the user lacks. */
+export function missingLicenses(wished: string[], held: string[]): string[] {
+  return wished.filter((kind) => !held.includes(kind));
+}
+
+/** The kinds that we gave and that nobody wishes any more; a license that somebody else gave is not ours to take. */
+export function surplusLicenses(wished: string[], held: { kind: string; givenByUsher: boolean }[]): string[] {
+  return held
+    .filter((license) => license.givenByUsher && !wished.includes(license.kind))
+    .map((license) => license.kind);
+}
+
+export function licenseVerdict(wished: string[], answers: Map<string, SeatAnswer>): Verdict {
+  for (const [kind, answer] of answers) {
+    if (answer.assigned) continue;
+    if (answer.why === 'cap') {
+      return {
+        status: 'false',
+        reason: 'no_seats_left',
+        message: `The group's limit of ${answer.limit} «${kind}» licenses is reached. An operator raises it in the policy.`,
+        owner: 'operator',
+        evidence: { kind, limit: answer.limit },
+      };
+    }
+    if (answer.why === 'unknown_kind') {
+      return {
+        status: 'false',
+        reason: 'no_seats_left',
+        message: `The account has no pool of «${kind}» licenses. An account administrator buys some, or the policy is corrected.`,
+        evidence: { kind },
+      };
+    }
+    return {
+      status: 'false',
+      reason: 'no_seats_left',
+      message: `All ${answer.bought} «${kind}» seats are taken; place ${answer.place} in the waiting list. An account administrator buys or frees a seat.`,
+      evidence: { kind, place: answer.place, bought: answer.bought },
+    };
+  }
+  return {
+    status: 'true',
+    reason: null,
+    message: wished.length > 0 ? `Seat assigned: ${wished.join(', ')}.` : 'No license is wished.',
+    evidence: { licenses: wished },
+  };
+}

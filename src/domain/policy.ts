@@ -1,0 +1,184 @@
+/**
+ * Who gets what. The policy is a file that an operator edits (config/policy.yaml); this is its shape, its defaults and its own consistency.
+ * Rules are read in order, the first match wins, and nobody is in scope without a rule.
+ */
+import { z } from 'zod';
+import { looksLikeAddress } from './email-address.ts';
+import { roles } from './person.ts';
+import { unknownPlaceholders } from './template.ts';
+
+const nonEmpty = z.string().trim().min(1);
+const oneOrMany = z
+  .union([nonEmpty, z.array(nonEmpty).min(1)])
+  .transform((value) => (Array.isArray(value) ? value : [value]));
+const fromDirectory = z.literal('from-directory');
+
+const condition = z.strictObject({
+  source: nonEmpty.optional(),
+  group: z.strictObject({ id: nonEmpty.optional(), name: nonEmpty.optional() }).optional(),
+  department: oneOrMany.optional(),
+  division: oneOrMany.optional(),
+  organization: oneOrMany.optional(),
+  costCenter: oneOrMany.optional(),
+  title: oneOrMany.optional(),
+  userType: oneOrMany.optional(),
+  domain: oneOrMany.optional(),
+});
+
+const rule = z.strictObject({
+  name: nonEmpty,
+  when: condition.default({}),
+  role: z.union([z.enum(roles), fromDirectory]).default('Member'),
+  licenses: z.union([z.array(nonEmpty), fromDirectory]).default(['scheduled-meetings']),
+  bookingPages: z.union([z.array(nonEmpty), fromDirectory]).default([]),
+  timeZone: nonEmpty.default('from-directory'),
+  invite: z.enum(['send', 'suppress']).default('send'),
+});
+
+const source = z.strictObject({
+  name: nonEmpty.regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, 'use lower case letters, digits, - and _'),
+  kind: z.enum(['scim', 'graph', 'csv', 'console']),
+  domains: z.array(nonEmpty.transform((domain) => domain.toLowerCase())).default([]),
+  maximumRole: z.enum(roles).default('Member'),
+});
+
+const accountKind = z.enum(['builtin', 'oncehub']);
+
+export const policySchema = z
+  .strictObject({
+    account: z
+      .strictObject({
+        kind: accountKind.default('builtin'),
+        plan: z.enum(['free', 'paid']).default('paid'),
+        pools: z.record(nonEmpty, z.int().min(0)).default({}),
+      })
+      .prefault({}),
+    dedicatedMailbox: nonEmpty.refine(looksLikeAddress, 'must be an e-mail address').optional(),
+    delegation: z.enum(['required', 'advised', 'ignored']).default('required'),
+    sources: z
+      .array(source)
+      .min(1)
+      .default([
+        { name: 'scim', kind: 'scim', domains: [], maximumRole: 'Member' },
+        { name: 'graph', kind: 'graph', domains: [], maximumRole: 'Member' },
+      ]),
+    rules: z.array(rule).default([]),
+    bookingPages: z
+      .strictObject({
+        takeFrom: z.array(nonEmpty).optional(),
+        createMissing: z.union([z.literal(false), z.literal('from-template')]).default(false),
+      })
+      .prefault({}),
+    leavers: z
+      .strictObject({
+        holdMinutes: z.number().min(0).default(60),
+        pagesTo: nonEmpty.default('administrator'),
+        seat: z.enum(['after-hold', 'keep']).default('after-hold'),
+        graceDays: z.number().min(0).default(30),
+        delete: z.boolean().default(false),
+      })
+      .prefault({}),
+    brake: z
+      .strictObject({
+        maxRemovals: z.int().min(0).default(20),
+        maxPercent: z.number().min(0).max(100).default(10),
+        window: nonEmpty.regex(/^\d+(m|h|d)$/, 'use a number and m, h or d, as in 24h').default('24h'),
+      })
+      .prefault({}),
+    licenses: z.strictObject({ caps: z.record(nonEmpty, z.int().min(0)).default({}) }).prefault({}),
+    reconcile: z
+      .strictObject({
+        at: nonEmpty.optional(),
+        timeZone: nonEmpty.default('UTC'),
+        drift: z
+          .partialRecord(
+            z.enum(['profile', 'delegation', 'license', 'bookingPages', 'unknownUsers']),
+            z.enum(['correct', 'report']),
+          )
+          .default({}),
+      })
+      .prefault({}),
+    alerts: z
+      .strictObject({ mail: z.array(nonEmpty).default([]), webhook: z.url().nullable().default(null) })
+      .prefault({}),
+    access: z
+      .partialRecord(z.enum(['operator', 'exchange_admin', 'idp_admin', 'viewer']), z.array(nonEmpty))
+      .default({}),
+  })
+  .superRefine((policy, check) => {
+    const fault = (path: (string | number)[], message: string) => check.addIssue({ code: 'custom', path, message });
+    const sourceNames = new Set(policy.sources.map((entry) => entry.name));
+    for (const [index, entry] of policy.sources.entries()) {
+      if (policy.sources.findIndex((other) => other.name === entry.name) !== index)
+        fault(['sources', index, 'name'], `source ${entry.name} is listed twice`);
+    }
+    const ruleNames = new Set<string>();
+    for (const [index, entry] of policy.rules.entries()) {
+      if (ruleNames.has(entry.name)) fault(['rules', index, 'name'], `rule ${entry.name} is listed twice`);
+      ruleNames.add(entry.name);
+      if (entry.when.source && !sourceNames.has(entry.when.source)) {
+        fault(
+          ['rules', index, 'when', 'source'],
+          `no source is named ${entry.when.source}; known: ${[...sourceNames].join(', ')}`,
+        );
+      }
+      if (entry.when.group && !entry.when.group.id && !entry.when.group.name)
+        fault(['rules', index, 'when', 'group'], 'give the group an id or a name');
+      if (entry.role === 'Administrator' && !entry.when.group?.id) {
+        fault(
+          ['rules', index, 'role'],
+          'Administrator is given only by a group named by its immutable id: add when.group.id',
+        );
+      }
+      for (const template of entry.bookingPages === 'from-directory' ? [] : entry.bookingPages) {
+        for (const name of unknownPlaceholders(template))
+          fault(['rules', index, 'bookingPages'], `{${name}} is no directory attribute that a link name can use`);
+      }
+      if (entry.timeZone !== 'from-directory' && !isTimeZone(entry.timeZone))
+        fault(['rules', index, 'timeZone'], `${entry.timeZone} is no IANA time zone`);
+    }
+    if (policy.delegation === 'required' && policy.rules.length > 0 && !policy.dedicatedMailbox) {
+      fault(
+        ['dedicatedMailbox'],
+        'delegation is required, so the dedicated mailbox must be named (or set delegation: ignored)',
+      );
+    }
+    for (const cap of Object.keys(policy.licenses.caps)) {
+      if (!ruleNames.has(cap)) fault(['licenses', 'caps', cap], `no rule is named ${cap}`);
+    }
+    if (!isTimeZone(policy.reconcile.timeZone))
+      fault(['reconcile', 'timeZone'], `${policy.reconcile.timeZone} is no IANA time zone`);
+    if (
+      policy.leavers.pagesTo !== 'administrator' &&
+      policy.leavers.pagesTo !== 'manager' &&
+      !looksLikeAddress(policy.leavers.pagesTo)
+    ) {
+      fault(['leavers', 'pagesTo'], 'use administrator, manager, or the e-mail address of the heir');
+    }
+    if (policy.account.kind === 'oncehub') {
+      for (const [index, entry] of policy.rules.entries()) {
+        if (entry.invite === 'suppress')
+          fault(['rules', index, 'invite'], 'a OnceHub account always sends its invitation; use invite: send');
+      }
+    }
+  });
+
+export type PolicyInput = z.input<typeof policySchema>;
+export type Policy = z.output<typeof policySchema> & { version: string };
+export type Rule = Policy['rules'][number];
+export type Source = Policy['sources'][number];
+
+/** `24h` → milliseconds. */
+export function windowMilliseconds(window: string): number {
+  const unit = { m: 60_000, h: 3_600_000, d: 86_400_000 }[window.slice(-1)] ?? 0;
+  return Number(window.slice(0, -1)) * unit;
+}
+
+export function isTimeZone(name: string): boolean {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: name });
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,110 @@
+/**
+ * The user in the scheduling account: create, adopt, mend, or say why not. Somebody else's user is never taken over.
+ */
+import type { AccountUser, UserChanges } from '../ports.ts';
+import type { Verdict } from './conditions.ts';
+import { mayClaimByEmail } from './correlate.ts';
+import { foldAddress } from './email-address.ts';
+import type { Person, Wish } from './person.ts';
+import type { Policy } from './policy.ts';
+
+/** What the account holds that could be this person. */
+export interface ProfileSight {
+  /** The user we made or adopted for this person, found by our key or by the linked accountUserId. */
+  own: AccountUser | null;
+  /** The user who has the wished address, if that is somebody else. */
+  sameEmail: AccountUser | null;
+}
+
+export type ProfileDecision =
+  | { kind: 'verdict'; verdict: Verdict }
+  | { kind: 'create'; wish: Wish & { email: string } }
+  | { kind: 'adopt'; user: AccountUser; changes: UserChanges }
+  | { kind: 'update'; user: AccountUser; changes: UserChanges; restore: boolean };
+
+export function decideProfile(person: Person, sight: ProfileSight, policy: Policy): ProfileDecision {
+  const wish = person.wish;
+  if (person.ambiguousWith.length > 0) {
+    return blocked(
+      'ambiguous_match',
+      `This could be ${person.ambiguousWith.length} people we know (${person.ambiguousWith.join(', ')}). An operator decides which.`,
+    );
+  }
+  if (!wish?.email || wish.faults.length > 0) {
+    return blocked(
+      'invalid_profile',
+      `${wish?.faults.join(' ') || 'The directory gives no e-mail address.'} The identity provider's admin corrects it there.`,
+    );
+  }
+  const email = wish.email;
+  const { own, sameEmail } = sight;
+  if (own?.protected)
+    return blocked(
+      'account_owner_protected',
+      `${own.email} is the owner of the scheduling account and is never changed by Usher.`,
+    );
+  if (sameEmail?.personId && sameEmail.personId !== person.personId) {
+    return blocked(
+      'email_taken_elsewhere',
+      `${email} belongs to the user of another person (${sameEmail.personId}). An account administrator frees the address.`,
+    );
+  }
+  if (own && sameEmail)
+    return blocked(
+      'email_taken_elsewhere',
+      `${email} belongs to another user of the account, ${sameEmail.name}. An account administrator frees the address.`,
+    );
+  if (own) {
+    const changes = changesTowards(own, wish, email);
+    const restore = own.suspended || own.signInBlocked;
+    if (restore || Object.keys(changes).length > 0) return { kind: 'update', user: own, changes, restore };
+    return { kind: 'verdict', verdict: profileIsRight(own) };
+  }
+  if (sameEmail) return decideAdoption(sameEmail, { ...wish, email }, policy);
+  return { kind: 'create', wish: { ...wish, email } };
+}
+
+function decideAdoption(user: AccountUser, wish: Wish & { email: string }, policy: Policy): ProfileDecision {
+  if (user.protected)
+    return blocked(
+      'account_owner_protected',
+      `${user.email} is the owner of the scheduling account and is never changed by Usher.`,
+    );
+  if (user.role === 'Administrator') {
+    return blocked(
+      'adoption_needs_approval',
+      `${user.email} is an Administrator of the account already. An account administrator approves before Usher manages that user.`,
+    );
+  }
+  const source = policy.sources.find((entry) => entry.name === wish.source);
+  if (!mayClaimByEmail(wish.email, source)) {
+    return blocked(
+      'adoption_needs_approval',
+      `${user.email} exists in the account already, and the policy grants source ${wish.source} no claim on that domain. Add the domain to the source, or approve.`,
+    );
+  }
+  return { kind: 'adopt', user, changes: changesTowards(user, wish, wish.email) };
+}
+
+/** Only what differs; an absent time zone in the wish changes nothing. */
+export function changesTowards(user: AccountUser, wish: Wish, email: string): UserChanges {
+  const changes: UserChanges = {};
+  if (user.name !== wish.displayName) changes.name = wish.displayName;
+  if (foldAddress(user.email) !== foldAddress(email)) changes.email = email;
+  if (user.role !== wish.role) changes.role = wish.role;
+  if (wish.timeZone && user.timeZone !== wish.timeZone) changes.timeZone = wish.timeZone;
+  return changes;
+}
+
+export function profileIsRight(user: AccountUser): Verdict {
+  return {
+    status: 'true',
+    reason: null,
+    message: `The user ${user.email} exists as ${user.role}.`,
+    evidence: { accountUserId: user.accountUserId, email: user.email, role: user.role, accountStatus: user.status },
+  };
+}
+
+function blocked(reason: NonNullable<Verdict['reason']>, message: string): ProfileDecision {
+  return { kind: 'verdict', verdict: { status: 'false', reason, message } };
+}

@@ -1,0 +1,176 @@
+/**
+ * One class, a closed set of codes, one table. A row says for each code what the queue does, what the SCIM client sees,
+ * and what the admin reads and does next. Vendor faults are translated at the edge, by status and code, never by message.
+ *
+ * An expected "no" (no seats left) is a returned value and is not here.
+ */
+
+/**
+ * - `retry`: full jitter, without end
+ * - `wait`: as long as Retry-After asks, burning no attempt
+ * - `circuit`: the connection is at fault, not the person; look again in five minutes
+ * - `person`: somebody must act
+ * - `terminal`: nothing changes before the wish does
+ */
+export type QueueAnswer = 'retry' | 'wait' | 'circuit' | 'person' | 'terminal';
+
+export type ScimType =
+  | 'invalidFilter'
+  | 'tooMany'
+  | 'uniqueness'
+  | 'mutability'
+  | 'invalidSyntax'
+  | 'invalidPath'
+  | 'noTarget'
+  | 'invalidValue'
+  | 'invalidVers'
+  | 'sensitive';
+
+interface ErrorRow {
+  queue: QueueAnswer;
+  status: number;
+  scimType?: ScimType;
+  title: string;
+  next: string;
+}
+
+const row = (queue: QueueAnswer, status: number, title: string, next: string, scimType?: ScimType): ErrorRow => ({
+  queue,
+  status,
+  title,
+  next,
+  ...(scimType ? { scimType } : {}),
+});
+
+export const errorTable = {
+  // what a caller sent
+  invalid_syntax: row(
+    'terminal',
+    400,
+    'The body is not what was expected',
+    'Send a JSON object as the documentation shows.',
+    'invalidSyntax',
+  ),
+  invalid_value: row('terminal', 400, 'A value is not allowed', 'Correct the named field.', 'invalidValue'),
+  invalid_filter: row(
+    'terminal',
+    400,
+    'The filter can not be read',
+    'Correct the filter at the named place (RFC 7644 section 3.4.2.2).',
+    'invalidFilter',
+  ),
+  invalid_path: row(
+    'terminal',
+    400,
+    'The path can not be read',
+    'Correct the path (RFC 7644 section 3.5.2).',
+    'invalidPath',
+  ),
+  no_target: row('terminal', 400, 'The path selects nothing', 'Name an existing value, or a path at all.', 'noTarget'),
+  mutability: row(
+    'terminal',
+    400,
+    'The attribute can not be changed',
+    'Leave read-only and required attributes alone.',
+    'mutability',
+  ),
+  too_many: row('terminal', 400, 'The request asks for too much', 'Ask for less at a time.', 'tooMany'),
+  uniqueness: row(
+    'terminal',
+    409,
+    'The value is taken',
+    'Use the resource that has it, or another value.',
+    'uniqueness',
+  ),
+  conflict: row('retry', 409, 'Somebody changed it at the same time', 'Read it again and repeat the change.'),
+  precondition_failed: row(
+    'terminal',
+    412,
+    'The resource has changed since it was read',
+    'Read it again and repeat the change.',
+  ),
+  not_found: row('terminal', 404, 'There is no such resource', 'Check the id.'),
+  method_not_allowed: row(
+    'terminal',
+    405,
+    'The method is not allowed here',
+    'Use one of the methods in the Allow header.',
+  ),
+  not_implemented: row('terminal', 501, 'This is not offered', 'See ServiceProviderConfig for what is.'),
+  payload_too_large: row('terminal', 413, 'The body is too large', 'Send less at a time.'),
+  unsupported_media_type: row(
+    'terminal',
+    415,
+    'The content type is not supported',
+    'Send application/scim+json or application/json in UTF-8.',
+  ),
+  unauthorized: row('terminal', 401, 'The token is missing or wrong', 'Send Authorization: Bearer with a live token.'),
+  forbidden: row('terminal', 403, 'This is not allowed', 'Ask somebody with the right role.'),
+  rate_limited: row('wait', 429, 'Too many requests', 'Wait as long as Retry-After says.'),
+  source_paused: row('wait', 503, 'The source is paused', 'Wait; an operator resumes it with «usher source resume».'),
+  // our own parts
+  database_unavailable: row(
+    'retry',
+    503,
+    'The database does not answer',
+    'Nothing was written; send it again. An operator looks at PostgreSQL.',
+  ),
+  internal: row('retry', 500, 'Something failed here', 'Send it again; an operator looks at the log.'),
+  queue_unavailable: row(
+    'retry',
+    503,
+    'The queue does not answer',
+    'An operator looks at Redis; nothing is lost, people are found again by the sweeper.',
+  ),
+  queue_unsafe: row('person', 500, 'The queue could lose or garble hints', 'Run the two commands of the message.'),
+  fence_lost: row('retry', 409, 'Another worker took this person over', 'Nothing: the other worker goes on.'),
+  // the account
+  account_unavailable: row('retry', 503, 'The scheduling account does not answer', 'Nothing: it is tried again.'),
+  account_refused: row('person', 409, 'The scheduling account refuses', 'See the message.'),
+  email_taken_elsewhere: row(
+    'person',
+    409,
+    'The address belongs to another user',
+    'An account administrator frees the address.',
+  ),
+  last_licensed_administrator: row(
+    'person',
+    409,
+    'The last Administrator with a license is protected',
+    'Give another Administrator a license first.',
+  ),
+  // the tenant
+  throttled: row('wait', 429, 'The tenant asks us to slow down', 'Nothing: it is tried again when the tenant allows.'),
+  graph_unavailable: row('retry', 503, 'Microsoft Graph does not answer', 'Nothing: it is tried again.'),
+  connection_down: row(
+    'circuit',
+    503,
+    'The connection to the tenant does not work',
+    'An operator runs «usher doctor».',
+  ),
+} as const satisfies Record<string, ErrorRow>;
+
+export type ErrorCode = keyof typeof errorTable;
+
+export class UsherError extends Error {
+  readonly code: ErrorCode;
+  /** Seconds, for `wait`. */
+  readonly retryAfterSeconds: number | undefined;
+
+  constructor(code: ErrorCode, detail: string, options: { cause?: unknown; retryAfterSeconds?: number } = {}) {
+    super(detail, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'UsherError';
+    this.code = code;
+    this.retryAfterSeconds = options.retryAfterSeconds;
+  }
+
+  get row(): ErrorRow {
+    return errorTable[this.code];
+  }
+}
+
+/** Whatever was thrown, as one of ours; the cause is kept. */
+export function asUsherError(thrown: unknown): UsherError {
+  if (thrown instanceof UsherError) return thrown;
+  return new UsherError('internal', 'An unexpected fault.', { cause: thrown });
+}

@@ -1,0 +1,454 @@
+/**
+ * What entrances and workers know of the outside. Adapters implement these; only `compose.ts` knows both.
+ */
+
+import type { BrakeAnswer } from './domain/brake.ts';
+import type { Condition, Conditions } from './domain/conditions.ts';
+import type { Candidate } from './domain/correlate.ts';
+import type { DedicatedMailbox, MailboxReading } from './domain/delegation.ts';
+import type { Lane, Step } from './domain/next-steps.ts';
+import type { RemovalState } from './domain/offboard.ts';
+import type { DirectoryUser, Leave, Lifecycle, Person, Role, Wish } from './domain/person.ts';
+import type { Policy } from './domain/policy.ts';
+
+// ---------------------------------------------------------------------------------------------------------------------- the store
+
+/** Proof that a worker may act for a person: a number that every later claim raises. Nothing commits under a stale one. */
+export interface Fence {
+  personId: string;
+  lane: Lane;
+  number: string;
+}
+
+/** Who did it, and because of what. */
+export interface Cause {
+  actor: string;
+  /** SCIM request id, run id, job id. */
+  by: string;
+}
+
+export interface HistoryEntry {
+  action: string;
+  before: unknown;
+  after: unknown;
+}
+
+export interface HistoryRow extends HistoryEntry {
+  historyId: string;
+  personId: string;
+  at: Date;
+  cause: Cause;
+}
+
+/** A person with what is known about them; what a step works on. */
+export interface KnownPerson {
+  person: Person;
+  conditions: Conditions;
+  ready: boolean;
+}
+
+/** A SCIM resource (or any other source's row) as it is stored; `resource` is the canonical representation without id and meta. */
+export interface StoredUser {
+  resourceId: string;
+  source: string;
+  personId: string;
+  externalId: string | null;
+  userName: string;
+  active: boolean;
+  resource: Record<string, unknown>;
+  version: number;
+  createdAt: Date;
+  lastModifiedAt: Date;
+}
+
+/** A directory user ready to be written, with what it means for the person behind it. */
+export interface PersonChange {
+  lifecycle: Lifecycle;
+  wish: Wish | null;
+  leave: Leave | null;
+  /** True when the wish or the lifecycle changed; then the generation rises. */
+  newGeneration: boolean;
+  /** How lists show the person. */
+  shown: ShownAs;
+}
+
+export interface ShownAs {
+  source: string;
+  externalId: string | null;
+  userName: string;
+  displayName: string | null;
+  email: string | null;
+  active: boolean;
+}
+
+export interface UserToWrite {
+  user: DirectoryUser;
+  resource: Record<string, unknown>;
+}
+
+/** Everything one decision about a person needs, read in one statement. */
+export interface PersonWithSources {
+  known: KnownPerson;
+  users: DirectoryUser[];
+}
+
+export interface Page<T> {
+  items: T[];
+  total: number;
+}
+
+/** A filter compiled for the store: SQL over `directory_users u`, with its parameters numbered from `$1`. */
+export interface CompiledFilter {
+  sql: string;
+  parameters: unknown[];
+}
+
+export interface UserQuery {
+  filter: CompiledFilter | null;
+  sort: { sql: string; descending: boolean } | null;
+  offset: number;
+  limit: number;
+}
+
+export interface IntakeStore {
+  /**
+   * The short way in for somebody nobody knows: directory user, person, conditions and history in one statement.
+   * Answers null, writing nothing, when somebody could be the same human. Throws `uniqueness` when the userName or externalId is taken.
+   */
+  createUnknown(
+    write: UserToWrite,
+    personId: string,
+    change: PersonChange,
+    cause: Cause,
+    ownAddresses: string[],
+  ): Promise<StoredUser | null>;
+  /** The long way in, under a lock per source and address: correlate, then create or attach. */
+  createCorrelated(
+    write: UserToWrite,
+    decide: (
+      candidates: Candidate[],
+      load: (personId: string) => Promise<PersonWithSources | null>,
+    ) => Promise<CreateDecision>,
+    cause: Cause,
+  ): Promise<StoredUser>;
+  findUser(source: string, resourceId: string): Promise<StoredUser | null>;
+  findUsers(source: string, query: UserQuery): Promise<Page<StoredUser>>;
+  /** The user with the person and all that person's users. */
+  findUserForChange(source: string, resourceId: string): Promise<{ stored: StoredUser; all: PersonWithSources } | null>;
+  /** Compare-and-set on the user's version and the person's generation; false when either moved. */
+  updateUser(
+    expected: { resourceId: string; version: number; personId: string; generation: number },
+    write: UserToWrite,
+    change: PersonChange,
+    difference: { before: unknown; after: unknown },
+    cause: Cause,
+  ): Promise<StoredUser | null>;
+  /** Leaves a tombstone. False when the version or generation moved. */
+  deleteUser(
+    expected: { resourceId: string; version: number; personId: string; generation: number },
+    change: PersonChange,
+    before: unknown,
+    cause: Cause,
+  ): Promise<boolean>;
+}
+
+export type CreateDecision =
+  | { kind: 'new'; personId: string; change: PersonChange; ambiguousWith: string[] }
+  | { kind: 'attach'; personId: string; generation: number; change: PersonChange };
+
+export interface Settlement {
+  /** New states of the step's own condition; of several, for somebody who left. */
+  conditions: Condition[];
+  /** Downstream conditions that now wait; written only where they are not true. */
+  heldBack: Condition[];
+  history: HistoryEntry | null;
+  person?: {
+    accountUserId?: string | null;
+    accountUserOrigin?: Person['accountUserOrigin'];
+    lifecycle?: Lifecycle;
+    suspendedAt?: Date | null;
+  };
+  requiredConditions: string[];
+}
+
+export interface StepStore {
+  load(personId: string): Promise<KnownPerson | null>;
+  /** Takes the lane's lease and raises its fence; null when somebody else holds it. */
+  claim(personId: string, lane: Lane, leaseSeconds: number): Promise<{ known: KnownPerson; fence: Fence } | null>;
+  /** Records and gives the lease back, in one statement. False, writing nothing, under a stale fence. */
+  settle(fence: Fence, settlement: Settlement, cause: Cause): Promise<boolean>;
+  release(fence: Fence): Promise<void>;
+  /** Sets the person's timer from what the conditions say; `timer` is the leaver's clock, `retryAt` a fault's. */
+  rest(personId: string, generation: number, timer: Date | null): Promise<void>;
+  /** Takes people whose time has come, and gives each a minute before they are taken again. */
+  takeDue(limit: number): Promise<KnownPerson[]>;
+  /** Whoever waits for a seat looks again now; answers the first of them, in the order of the line. */
+  wakeWaitingForSeats(): Promise<string[]>;
+  /** Which of these pages other wanted people wish for, too. */
+  othersWishing(personId: string, linkNames: string[]): Promise<{ personId: string; linkName: string }[]>;
+  /** Person lifecycles and wished pages of the owners of pages. */
+  peopleByAccountUser(
+    accountUserIds: string[],
+  ): Promise<{ accountUserId: string; personId: string; lifecycle: Lifecycle; bookingPages: string[] }[]>;
+  /** Admits a removal or holds it: count and admission are one transaction under one lock. */
+  admitRemoval(
+    person: Person,
+    decide: (ofSource: { admitted: number; base: number }, total: { admitted: number; base: number }) => BrakeAnswer,
+    windowStart: Date,
+    cause: Cause,
+  ): Promise<RemovalState>;
+  removalOf(personId: string, generation: number): Promise<RemovalState>;
+}
+
+export interface PeopleQuery {
+  filter?: string | undefined;
+  condition?: string | undefined;
+  status?: string | undefined;
+  reason?: string | undefined;
+  source?: string | undefined;
+  lifecycle?: string | undefined;
+  ready?: boolean | undefined;
+  limit: number;
+  cursor?: string | undefined;
+}
+
+export interface ShownPerson extends ShownAs {
+  known: KnownPerson;
+}
+
+export interface Summary {
+  people: number;
+  ready: number;
+  lifecycles: Record<string, number>;
+  conditions: Record<string, { true: number; false: Record<string, number>; unknown: Record<string, number> }>;
+}
+
+export interface ProvisionResult {
+  ready: boolean;
+  steps: StepResult[];
+}
+
+export interface StepResult {
+  step: Step;
+  outcome: 'done' | 'nothing_to_do' | 'blocked' | 'failed';
+  reason: string | null;
+  message: string;
+  tookMs: number;
+}
+
+export interface Provision {
+  provisionId: string;
+  personId: string;
+  plan: boolean;
+  requestedBy: string;
+  result: ProvisionResult | null;
+}
+
+export interface Run {
+  runId: string;
+  kind: string;
+  state: string;
+  source: string | null;
+  createdAt: Date;
+  expiresAt: Date | null;
+  removals: {
+    personId: string;
+    displayName: string | null;
+    userName: string;
+    state: string;
+    decidedBy: string | null;
+    cause: string;
+  }[];
+}
+
+export interface AdminStore {
+  people(query: PeopleQuery): Promise<{ items: ShownPerson[]; nextCursor: string | null; total: number }>;
+  person(who: string): Promise<ShownPerson | null>;
+  history(personId: string, limit: number, before: string | null): Promise<HistoryRow[]>;
+  summary(): Promise<Summary>;
+  requestProvision(personId: string, plan: boolean, requestedBy: string): Promise<Provision>;
+  provision(provisionId: string): Promise<Provision | null>;
+  openProvisions(limit: number): Promise<Provision[]>;
+  finishProvision(provisionId: string, result: ProvisionResult): Promise<void>;
+  offboard(personId: string, cause: Cause): Promise<boolean>;
+  runs(): Promise<Run[]>;
+  decideRun(runId: string, decision: 'approve' | 'keep', only: string[] | null, decidedBy: string): Promise<number>;
+  expireHeldRemovals(): Promise<number>;
+}
+
+export interface LiveToken {
+  tokenId: string;
+  hash: string;
+  kind: 'scim' | 'admin';
+  source: string | null;
+  label: string;
+  createdAt: Date;
+  expiresAt: Date | null;
+  lastUsedAt: Date | null;
+}
+
+export interface SourceRow {
+  name: string;
+  kind: string;
+  pausedAt: Date | null;
+  lastHeardAt: Date | null;
+}
+
+export interface AccessStore {
+  liveTokens(): Promise<LiveToken[]>;
+  /** Stores the hash only. Throws `too_many` when a source has two live tokens already. */
+  addToken(token: {
+    kind: 'scim' | 'admin';
+    source: string | null;
+    label: string;
+    hash: string;
+    expiresAt: Date | null;
+    fixed?: boolean;
+  }): Promise<LiveToken>;
+  revokeToken(tokenId: string): Promise<boolean>;
+  touch(tokenIds: string[], sources: string[], at: Date): Promise<void>;
+  syncSources(sources: { name: string; kind: string }[]): Promise<void>;
+  sources(): Promise<SourceRow[]>;
+  pauseSource(name: string, paused: boolean): Promise<boolean>;
+}
+
+export interface PolicyStore {
+  storedPolicyVersion(): Promise<string | null>;
+  storePolicyVersion(version: string): Promise<void>;
+  /** Everybody, in pages, for a new look under a changed policy. */
+  everybody(afterPersonId: string | null, limit: number): Promise<PersonWithSources[]>;
+  changeWish(personId: string, generation: number, change: PersonChange, cause: Cause): Promise<boolean>;
+}
+
+export interface Store extends IntakeStore, StepStore, AdminStore, AccessStore, PolicyStore {
+  ping(): Promise<void>;
+  close(): Promise<void>;
+}
+
+// ------------------------------------------------------------------------------------------------------------------ the wake-up hints
+
+export interface WakeUps {
+  /** Best effort: a lost hint costs time, not data. Returns how many were dropped because the queue is full. */
+  hint(step: QueueName, ids: string[], urgent?: boolean): Promise<number>;
+  waiting(step: QueueName): Promise<number>;
+  /** Starts taking hints. The handler's failure is logged and forgotten: the sweeper brings the person back. */
+  work(step: QueueName, concurrency: number, handle: (id: string) => Promise<void>): Promise<void>;
+  /** Stops taking hints and waits for the running ones. */
+  drain(): Promise<void>;
+  /** Throws with the fix when the queue could lose or garble hints. */
+  check(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export type QueueName = Step | 'express';
+
+// -------------------------------------------------------------------------------------------------------------- the scheduling account
+
+export interface AccountUser {
+  accountUserId: string;
+  /** Our key, on users that Usher made or adopted. */
+  personId: string | null;
+  name: string;
+  email: string;
+  role: Role;
+  status: 'Invited (Pending)' | 'Has signed in';
+  suspended: boolean;
+  signInBlocked: boolean;
+  /** True for a user that no tool may change: a OnceHub Account Owner. */
+  protected: boolean;
+  timeZone: string | null;
+  licenses: { kind: string; givenByUsher: boolean }[];
+}
+
+export interface UserChanges {
+  name?: string;
+  email?: string;
+  role?: Role;
+  timeZone?: string;
+}
+
+export interface NewAccountUser {
+  personId: string;
+  name: string;
+  email: string;
+  role: Role;
+  timeZone: string | null;
+  invite: 'send' | 'suppress';
+}
+
+export interface AccountPage {
+  pageId: string;
+  linkName: string;
+  ownerId: string;
+  enabled: boolean;
+  /** `usher`, `license`, or who; null while it was never disabled. */
+  disabledBy: string | null;
+  disabledWhy: string | null;
+}
+
+export interface SeatClaim {
+  accountUserId: string;
+  kind: string;
+  personId: string;
+  rule: string;
+  /** The place in the line: the time of the first wish, then personId. */
+  since: Date;
+  cap: number | null;
+}
+
+export type SeatAnswer =
+  | { assigned: true; already: boolean }
+  | { assigned: false; why: 'pool'; place: number; bought: number }
+  | { assigned: false; why: 'cap'; limit: number }
+  | { assigned: false; why: 'unknown_kind' };
+
+export type StepMode = 'automatic' | 'task' | 'observe';
+
+export interface LicenseCounts {
+  bought: number | null;
+  assigned: number;
+  reserved: number;
+  waiting: number;
+}
+
+/** The account we provision into. Every write carries a fence and commits nothing under a stale one. */
+export interface SchedulingAccount {
+  readonly kind: 'builtin' | 'oncehub';
+  readonly modes: Record<Step, StepMode>;
+  findByPerson(personId: string, accountUserId: string | null): Promise<AccountUser | null>;
+  findByEmail(email: string): Promise<AccountUser | null>;
+  findById(accountUserId: string): Promise<AccountUser | null>;
+  createUser(user: NewAccountUser, fence: Fence): Promise<AccountUser>;
+  /** Makes a user that exists ours. */
+  adoptUser(accountUserId: string, personId: string, changes: UserChanges, fence: Fence): Promise<AccountUser>;
+  updateUser(accountUserId: string, changes: UserChanges, fence: Fence): Promise<AccountUser>;
+  blockSignIn(accountUserId: string, fence: Fence): Promise<void>;
+  suspendUser(accountUserId: string, fence: Fence): Promise<void>;
+  restoreUser(accountUserId: string, fence: Fence): Promise<void>;
+  deleteUser(accountUserId: string, heirId: string | null, fence: Fence): Promise<void>;
+  claimSeat(claim: SeatClaim, fence: Fence): Promise<SeatAnswer>;
+  freeSeats(accountUserId: string, kinds: string[], fence: Fence): Promise<void>;
+  /** Takes the person out of every waiting list. */
+  leaveWaitingList(personId: string): Promise<void>;
+  pagesNamed(linkNames: string[]): Promise<AccountPage[]>;
+  pagesOwnedBy(accountUserId: string): Promise<AccountPage[]>;
+  /** Gives the page to its new owner, from the one it was seen with; enabled or disabled as said, in the same act. */
+  assignPage(pageId: string, fromId: string, toId: string, enable: boolean, fence: Fence): Promise<void>;
+  enablePage(pageId: string, fence: Fence): Promise<void>;
+  /** The longest-standing licensed Administrator, else any Administrator, other than `exceptId`. */
+  remainingAdministrator(exceptId: string): Promise<AccountUser | null>;
+  licenseCounts(): Promise<Record<string, LicenseCounts>>;
+}
+
+// ------------------------------------------------------------------------------------------------------------------------- the tenant
+
+/** What check-delegation asks the Microsoft 365 tenant. */
+export interface Calendars {
+  /** Tries the keys in order: object id, user principal name, address. Throws `throttled`, `graph_unavailable`, `connection_down`. */
+  readDelegation(mailboxKeys: string[]): Promise<MailboxReading>;
+  dedicatedMailbox(address: string): Promise<DedicatedMailbox>;
+}
+
+export interface PolicyInForce {
+  policy: Policy;
+}
