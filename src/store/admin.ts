@@ -1,0 +1,338 @@
+/** What admins read and decide: people, summary, history, provisions, held runs. */
+import type pg from 'pg';
+import { conditionTypes } from '../domain/conditions.ts';
+import { UsherError } from '../errors.ts';
+import type { AdminStore, Cause, HistoryRow, Provision, ProvisionResult, Summary } from '../ports.ts';
+import { type Database, run, transaction, translate } from './database.ts';
+import { isUuid } from './intake.ts';
+import { newId, type PersonRow, shownFrom } from './rows.ts';
+
+export function adminStore({ pool, kysely }: Database): AdminStore {
+  return {
+    async people(query) {
+      let matching = kysely.selectFrom('people');
+      if (query.filter) {
+        const like = `%${query.filter.replace(/[\\%_]/g, '\\$&').toLowerCase()}%`;
+        matching = matching.where((eb) =>
+          eb.or(
+            (['user_name', 'display_name', 'email'] as const).map((column) =>
+              eb(eb.fn('lower', [column]), 'like', like),
+            ),
+          ),
+        );
+      }
+      if (query.source) matching = matching.where('source', '=', query.source);
+      if (query.lifecycle) matching = matching.where('lifecycle', '=', query.lifecycle);
+      if (query.ready !== undefined) matching = matching.where('ready', '=', query.ready);
+      if (query.condition || query.reason || query.status) {
+        // A condition narrows to its own; a reason without a condition may stand in any.
+        const types = query.condition ? [query.condition] : [...conditionTypes];
+        matching = matching.where('lifecycle', '=', 'wanted').where((eb) =>
+          eb.or(
+            types.map((type) => {
+              const part = eb.ref('conditions', '->').key(type as never);
+              const field = (name: string) => eb.fn<string>('jsonb_extract_path_text', [part, eb.val(name)]);
+              const tests = [];
+              if (query.reason) tests.push(eb(field('reason'), '=', query.reason));
+              if (query.status) tests.push(eb(field('status'), '=', query.status));
+              if (!query.reason && !query.status) tests.push(eb(field('status'), '<>', 'true'));
+              return eb.and(tests);
+            }),
+          ),
+        );
+      }
+      try {
+        const counted = await matching.select((eb) => eb.fn.countAll<string>().as('total')).executeTakeFirstOrThrow();
+        let page = matching
+          .selectAll()
+          .orderBy('user_name')
+          .orderBy('person_id')
+          .limit(query.limit + 1);
+        const after = query.cursor ? readCursor(query.cursor) : null;
+        if (after)
+          page = page.where((eb) => eb(eb.refTuple('user_name', 'person_id'), '>', eb.tuple(after[0], after[1])));
+        const rows = (await page.execute()) as unknown as PersonRow[];
+        const items = rows.slice(0, query.limit);
+        const last = items.at(-1);
+        return {
+          items: items.map(shownFrom),
+          total: Number(counted.total),
+          nextCursor: rows.length > query.limit && last ? writeCursor(last.user_name, last.person_id) : null,
+        };
+      } catch (error) {
+        throw translate(error);
+      }
+    },
+
+    async person(who) {
+      const byId = isUuid(who)
+        ? await run<PersonRow>(pool, { name: 'person-by-id', text: 'select * from people where person_id = $1' }, [who])
+        : [];
+      if (byId[0]) return shownFrom(byId[0]);
+      const rows = await run<PersonRow>(
+        pool,
+        {
+          name: 'person-by-name',
+          text: 'select * from people where lower(user_name) = lower($1) or lower(email) = lower($1) or external_id = $1 order by created_at limit 2',
+        },
+        [who],
+      );
+      if (rows.length > 1)
+        throw new UsherError('invalid_value', `«${who}» names more than one person; use the personId.`);
+      return rows[0] ? shownFrom(rows[0]) : null;
+    },
+
+    async history(personId, limit, before) {
+      const rows = await run<{
+        history_id: string;
+        person_id: string;
+        at: Date;
+        actor: string;
+        cause: string;
+        action: string;
+        before: unknown;
+        after: unknown;
+      }>(
+        pool,
+        {
+          name: 'history',
+          text: 'select * from history where person_id = $1 and history_id < coalesce($3::bigint, 9223372036854775807) order by history_id desc limit $2',
+        },
+        [personId, limit, before],
+      );
+      return rows.map(
+        (row): HistoryRow => ({
+          historyId: row.history_id,
+          personId: row.person_id,
+          at: row.at,
+          cause: { actor: row.actor, by: row.cause },
+          action: row.action,
+          before: row.before,
+          after: row.after,
+        }),
+      );
+    },
+
+    async summary() {
+      const rows = await run<{
+        lifecycle: string;
+        ready: boolean;
+        c0: string | null;
+        c1: string | null;
+        c2: string | null;
+        c3: string | null;
+        people: string;
+      }>(
+        pool,
+        {
+          name: 'summary',
+          text: `select lifecycle, ready, ${conditionTypes.map((type, index) => `(conditions -> '${type}' ->> 'status') || '/' || coalesce(conditions -> '${type}' ->> 'reason', '') as c${index}`).join(', ')}, count(*) as people
+                 from people group by 1, 2, 3, 4, 5, 6`,
+        },
+        [],
+      );
+      return summarise(
+        rows.map((row) => ({
+          lifecycle: row.lifecycle,
+          ready: row.ready,
+          conditions: [row.c0, row.c1, row.c2, row.c3],
+          people: Number(row.people),
+        })),
+      );
+    },
+
+    async requestProvision(personId, plan, requestedBy) {
+      const provision: Provision = { provisionId: newId(), personId, plan, requestedBy, result: null };
+      await run(
+        pool,
+        {
+          name: 'request-provision',
+          text: 'insert into provisions (provision_id, person_id, plan, requested_by) values ($1, $2, $3, $4)',
+        },
+        [provision.provisionId, personId, plan, requestedBy],
+      );
+      return provision;
+    },
+
+    async provision(provisionId) {
+      if (!isUuid(provisionId)) return null;
+      const rows = await run<ProvisionRow>(
+        pool,
+        { name: 'provision', text: 'select * from provisions where provision_id = $1' },
+        [provisionId],
+      );
+      return rows[0] ? provisionFrom(rows[0]) : null;
+    },
+
+    async openProvisions(limit) {
+      const rows = await run<ProvisionRow>(
+        pool,
+        {
+          name: 'open-provisions',
+          text: `select * from provisions where result is null and requested_at < now() - interval '5 seconds' order by requested_at limit $1`,
+        },
+        [limit],
+      );
+      return rows.map(provisionFrom);
+    },
+
+    async finishProvision(provisionId, result) {
+      await run(
+        pool,
+        {
+          name: 'finish-provision',
+          text: 'update provisions set result = $2 where provision_id = $1 and result is null',
+        },
+        [provisionId, JSON.stringify(result)],
+      );
+    },
+
+    offboard: (personId, cause) => transaction(pool, (client) => offboard(client, personId, cause)),
+
+    async runs() {
+      const { rows } = await pool
+        .query<{
+          run_id: string;
+          kind: string;
+          state: string;
+          source: string | null;
+          created_at: Date;
+          expires_at: Date | null;
+          removals: Awaited<ReturnType<AdminStore['runs']>>[number]['removals'];
+        }>(
+          `select r.*, coalesce((
+             select jsonb_agg(jsonb_build_object('personId', m.person_id, 'displayName', p.display_name, 'userName', p.user_name, 'state', m.state, 'decidedBy', m.decided_by, 'cause', m.cause) order by p.user_name)
+             from removals m join people p using (person_id) where m.run_id = r.run_id), '[]') as removals
+           from runs r order by created_at desc limit 100`,
+        )
+        .catch((error: unknown) => {
+          throw translate(error);
+        });
+      return rows.map((row) => ({
+        runId: row.run_id,
+        kind: row.kind,
+        state: row.state,
+        source: row.source,
+        createdAt: row.created_at,
+        expiresAt: row.expires_at,
+        removals: row.removals,
+      }));
+    },
+
+    decideRun: (runId, decision, only, decidedBy) =>
+      transaction(pool, (client) => decideRun(client, runId, decision, only, decidedBy)),
+
+    expireHeldRemovals: () =>
+      transaction(pool, async (client) => {
+        const expired = await client.query<{ run_id: string }>(
+          `select run_id from runs where state = 'held' and expires_at <= now() for update skip locked`,
+        );
+        let kept = 0;
+        for (const row of expired.rows)
+          kept += await decideRun(client, row.run_id, 'keep', null, 'nobody: the time to decide ran out');
+        return kept;
+      }),
+  };
+}
+
+interface ProvisionRow {
+  provision_id: string;
+  person_id: string;
+  plan: boolean;
+  requested_by: string;
+  result: ProvisionResult | null;
+}
+
+const provisionFrom = (row: ProvisionRow): Provision => ({
+  provisionId: row.provision_id,
+  personId: row.person_id,
+  plan: row.plan,
+  requestedBy: row.requested_by,
+  result: row.result,
+});
+
+function writeCursor(userName: string, personId: string): string {
+  return Buffer.from(JSON.stringify([userName, personId])).toString('base64url');
+}
+
+function readCursor(cursor: string): [string, string] {
+  try {
+    const parsed: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString());
+    if (Array.isArray(parsed) && typeof parsed[0] === 'string' && typeof parsed[1] === 'string' && isUuid(parsed[1]))
+      return [parsed[0], parsed[1]];
+  } catch {
+    // falls through to the one answer
+  }
+  throw new UsherError('invalid_value', 'cursor: use a nextCursor that an earlier page gave.');
+}
+
+function summarise(
+  groups: { lifecycle: string; ready: boolean; conditions: (string | null)[]; people: number }[],
+): Summary {
+  const summary: Summary = { people: 0, ready: 0, lifecycles: {}, conditions: {} };
+  for (const type of conditionTypes) summary.conditions[type] = { true: 0, false: {}, unknown: {} };
+  for (const group of groups) {
+    summary.lifecycles[group.lifecycle] = (summary.lifecycles[group.lifecycle] ?? 0) + group.people;
+    if (group.lifecycle !== 'wanted') continue;
+    summary.people += group.people;
+    if (group.ready) summary.ready += group.people;
+    conditionTypes.forEach((type, index) => {
+      const counts = summary.conditions[type];
+      const [status, reason] = (group.conditions[index] ?? 'unknown/').split('/');
+      if (!counts) return;
+      if (status === 'true') counts.true += group.people;
+      else {
+        const side = status === 'false' ? counts.false : counts.unknown;
+        const key = reason || 'not_checked_yet';
+        side[key] = (side[key] ?? 0) + group.people;
+      }
+    });
+  }
+  return summary;
+}
+
+/** A leaver by hand: the explicit request of an admin is its own witness. False when the person is not wanted. */
+async function offboard(client: pg.PoolClient, personId: string, cause: Cause): Promise<boolean> {
+  const { rowCount } = await client.query(
+    `update people set lifecycle = 'leaving', leaving_since = now(), generation = generation + 1, ready = false, next_at = now(),
+       leave = jsonb_build_object('cause', 'offboarded', 'source', source, 'witness', 'explicit_request')
+     where person_id = $1 and lifecycle = 'wanted'`,
+    [personId],
+  );
+  if (!rowCount) return false;
+  await client.query(
+    `insert into history (person_id, actor, cause, action, before, after) values ($1, $2, $3, 'person.offboarded', '{"lifecycle":"wanted"}', '{"lifecycle":"leaving"}')`,
+    [personId, cause.actor, cause.by],
+  );
+  return true;
+}
+
+async function decideRun(
+  client: pg.PoolClient,
+  runId: string,
+  decision: 'approve' | 'keep',
+  only: string[] | null,
+  decidedBy: string,
+): Promise<number> {
+  const state = decision === 'approve' ? 'admitted' : 'kept';
+  const decided = await client.query<{ person_id: string }>(
+    `update removals set state = $2, decided_by = $3, admitted_at = case when $2 = 'admitted' then now() end
+     where run_id = $1 and state = 'held' and ($4::uuid[] is null or person_id = any($4::uuid[])) returning person_id`,
+    [runId, state, decidedBy, only],
+  );
+  const ids = decided.rows.map((row) => row.person_id);
+  // Approved people go on leaving; kept ones stay where they are, out of the count towards Ready.
+  await client.query(
+    `update people set lifecycle = case when $2 = 'admitted' then 'leaving' else 'held' end, next_at = now() where person_id = any($1::uuid[]) and lifecycle in ('held', 'leaving')`,
+    [ids, state],
+  );
+  await client.query(
+    `insert into history (person_id, actor, cause, action, before, after) select unnest($1::uuid[]), $2, $3, 'removal.' || $4, '{"state":"held"}', null`,
+    [ids, decidedBy, `run:${runId}`, state],
+  );
+  await client.query(
+    `update runs set state = 'decided' where run_id = $1 and not exists (select 1 from removals where run_id = $1 and state = 'held')`,
+    [runId],
+  );
+  return ids.length;
+}

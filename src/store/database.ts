@@ -1,0 +1,133 @@
+/** The way to PostgreSQL: pools, Kysely over one of them, and the translation of its faults. */
+import { Kysely, PostgresDialect } from 'kysely';
+import pg from 'pg';
+import { UsherError } from '../errors.ts';
+
+export interface Database {
+  pool: pg.Pool;
+  kysely: Kysely<Tables>;
+  close(): Promise<void>;
+}
+
+/** The tables that dynamic queries are built over; statements on the hot path are written by hand and named. */
+export interface Tables {
+  people: {
+    person_id: string;
+    lifecycle: string;
+    source: string;
+    user_name: string;
+    display_name: string | null;
+    email: string | null;
+    ready: boolean;
+    conditions: unknown;
+  };
+}
+
+export function openDatabase(
+  connectionString: string,
+  options: { max?: number; onError: (error: Error) => void },
+): Database {
+  const pool = new pg.Pool({
+    connectionString,
+    max: options.max ?? 10,
+    connectionTimeoutMillis: 5000,
+    query_timeout: 25_000,
+    keepAlive: true,
+    application_name: 'usher',
+  });
+  // An idle connection that the server ends must not end us.
+  pool.on('error', options.onError);
+  const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) });
+  return { pool, kysely, close: () => kysely.destroy() };
+}
+
+/** Class 08 connection, 53 resources, 57 operator intervention, 58 system, 25006 read-only: the server can not do it now. */
+const awayStates = /^(08|53|57P|58|25006)/;
+const awaySystemCodes = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'ETIMEDOUT',
+  'ENOENT',
+  'EHOSTUNREACH',
+]);
+
+export function isDatabaseAway(error: unknown): boolean {
+  const { code, message } = (error ?? {}) as { code?: string; message?: string };
+  if (code && (awayStates.test(code) || awaySystemCodes.has(code))) return true;
+  // pg and pg-pool raise these without a code.
+  return /Connection terminated|timeout exceeded when trying to connect|Query read timeout|Client has encountered a connection error|Cannot use a pool after calling end|client was closed/i.test(
+    message ?? '',
+  );
+}
+
+const uniqueFields: Record<string, string> = {
+  directory_users_user_name: 'userName',
+  directory_users_external_id: 'externalId',
+};
+
+/** Faults of PostgreSQL in our words. */
+export function translate(error: unknown): unknown {
+  if (error instanceof UsherError) return error;
+  if (isDatabaseAway(error))
+    return new UsherError('database_unavailable', 'PostgreSQL does not answer.', {
+      cause: error,
+      retryAfterSeconds: 5,
+    });
+  const { code, constraint } = (error ?? {}) as { code?: string; constraint?: string };
+  if (code === '23505' && constraint && uniqueFields[constraint]) {
+    return new UsherError('uniqueness', `${uniqueFields[constraint]} is used by another user of this source.`, {
+      cause: error,
+    });
+  }
+  // U+0000 is a character of JSON and none of PostgreSQL's.
+  if (code === '22021' || code === '22P05')
+    return new UsherError('invalid_value', 'A text holds the character U+0000, which can not be stored.', {
+      cause: error,
+    });
+  if (code === '40001' || code === '40P01')
+    return new UsherError('conflict', 'The row changed at the same time.', { cause: error });
+  return error;
+}
+
+/** A statement by its name: prepared once per connection, 10 to 30 % faster than unprepared. */
+export type Named = { name: string; text: string };
+
+export async function run<R extends pg.QueryResultRow>(
+  on: pg.Pool | pg.PoolClient,
+  statement: Named,
+  values: unknown[],
+): Promise<R[]> {
+  try {
+    return (await on.query<R>({ ...statement, values })).rows;
+  } catch (error) {
+    throw translate(error);
+  }
+}
+
+/** One transaction; any throw rolls all of it back. */
+export async function transaction<T>(pool: pg.Pool, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+  let client: pg.PoolClient;
+  try {
+    client = await pool.connect();
+  } catch (error) {
+    throw translate(error);
+  }
+  let broken: Error | undefined;
+  try {
+    await client.query('begin');
+    const result = await work(client);
+    await client.query('commit');
+    return result;
+  } catch (error) {
+    await client.query('rollback').catch((rollbackError: Error) => {
+      broken = rollbackError;
+    });
+    throw translate(error);
+  } finally {
+    // A connection that could not roll back is thrown away, not handed to the next caller.
+    client.release(broken);
+  }
+}

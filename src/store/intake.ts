@@ -1,0 +1,381 @@
+/** Writing what the sources say. Every write is one statement or one transaction: the user, the person and the history together. */
+import type pg from 'pg';
+import { freshConditions } from '../domain/conditions.ts';
+import type { Candidate } from '../domain/correlate.ts';
+import { foldAddress } from '../domain/email-address.ts';
+import { UsherError } from '../errors.ts';
+import type { Cause, IntakeStore, PersonChange, PersonWithSources, StoredUser, UserToWrite } from '../ports.ts';
+import { type Named, run, transaction, translate } from './database.ts';
+import { describedBy, directoryUserFrom, knownFrom, type PersonRow, storedFrom, type UserRow } from './rows.ts';
+
+/** The sweeper's grace for a fresh wish: the hint that follows the commit normally comes first. */
+const hintGrace = `interval '15 seconds'`;
+
+const insertUser = `insert into directory_users (resource_id, source, person_id, external_id, user_name, user_name_key, active, entra_object_id, addresses, described, resource)`;
+
+const createUnknown: Named = {
+  name: 'create-unknown',
+  text: `
+with p as (
+  insert into people (person_id, lifecycle, wish, conditions, next_at, source, external_id, user_name, display_name, email, active)
+  select $1::uuid, $2, $3::jsonb, $4::jsonb, case when $2 = 'wanted' then now() + ${hintGrace} end, $5, $6::text, $7::text, $8::text, $9::text, $10::boolean
+  where not exists (select 1 from directory_users where source = $5 and external_id = $6::text)
+    and not exists (select 1 from directory_users where source = $5 and user_name_key = $11 and deleted_at is not null)
+    and not exists (select 1 from directory_users where entra_object_id = $12)
+    and not exists (select 1 from directory_users where addresses && $13::text[])
+  returning person_id
+), u as (
+  ${insertUser}
+  select $14::uuid, $5, p.person_id, $6, $7, $11, $15::boolean, $12, $16::text[], $17::jsonb, $18::jsonb from p
+  returning resource_id, source, person_id, external_id, user_name, active, resource, version, created_at, last_modified_at
+), h as (
+  insert into history (person_id, actor, cause, action, before, after) select p.person_id, $19, $20, 'user.received', null, $21::jsonb from p
+)
+select * from u`,
+};
+
+const userColumns =
+  'resource_id, source, person_id, external_id, user_name, active, resource, version, created_at, last_modified_at';
+
+const findUser: Named = {
+  name: 'find-user',
+  text: `select ${userColumns} from directory_users where resource_id = $1 and source = $2 and deleted_at is null`,
+};
+
+const findForChange: Named = {
+  name: 'find-user-for-change',
+  text: `
+select to_jsonb(p) as person, (select jsonb_agg(to_jsonb(d)) from directory_users d where d.person_id = p.person_id) as users
+from directory_users u join people p using (person_id)
+where u.resource_id = $1 and u.source = $2 and u.deleted_at is null`,
+};
+
+const loadWithSources: Named = {
+  name: 'load-with-sources',
+  text: `
+select to_jsonb(p) as person, (select jsonb_agg(to_jsonb(d)) from directory_users d where d.person_id = p.person_id) as users
+from people p where p.person_id = $1 for update of p`,
+};
+
+/** Sets a person to what a change means for them. $1 personId, $2 expected generation, $3 lifecycle, $4 wish, $5 leave, $6 new generation?, $7.. shown. */
+const changePersonText = `
+update people set
+  lifecycle = $3,
+  wish = $4::jsonb,
+  leave = $5::jsonb,
+  generation = generation + case when $6::boolean then 1 else 0 end,
+  leaving_since = case when $3 = 'leaving' and lifecycle <> 'leaving' then now() when $3 in ('wanted', 'out_of_scope') then null else leaving_since end,
+  suspended_at = case when $3 = 'wanted' then null else suspended_at end,
+  ready = case when $6::boolean then false else ready end,
+  next_at = case when $6::boolean then now() + ${hintGrace} else next_at end,
+  source = $7, external_id = $8, user_name = $9, display_name = $10, email = $11, active = $12
+where person_id = $1 and generation = $2`;
+
+const updateUser: Named = {
+  name: 'update-user',
+  text: `
+with u as (
+  update directory_users set external_id = $15, user_name = $16, user_name_key = $17, active = $18, entra_object_id = $19, addresses = $20::text[],
+    described = $21::jsonb, resource = $22::jsonb, version = version + 1, last_modified_at = greatest(now(), last_modified_at + interval '1 millisecond'),
+    active_since = case when $18 and not active then now() else active_since end
+  where resource_id = $13 and version = $14 and deleted_at is null
+  returning ${userColumns}
+), p as (${changePersonText} and exists (select 1 from u) returning person_id),
+h as (
+  insert into history (person_id, actor, cause, action, before, after) select p.person_id, $23, $24, 'user.changed', $25::jsonb, $26::jsonb from p
+)
+select u.*, case when exists (select 1 from p) then true else usher_conflict() end as written from u`,
+};
+
+const deleteUser: Named = {
+  name: 'delete-user',
+  text: `
+with u as (
+  update directory_users set deleted_at = now(), version = version + 1, last_modified_at = now()
+  where resource_id = $13 and version = $14 and deleted_at is null
+  returning resource_id
+), p as (${changePersonText} and exists (select 1 from u) returning person_id),
+h as (
+  insert into history (person_id, actor, cause, action, before, after) select p.person_id, $15, $16, 'user.deleted', $17::jsonb, null from p
+)
+select u.*, case when exists (select 1 from p) then true else usher_conflict() end as written from u`,
+};
+
+function changeValues(personId: string, generation: number, change: PersonChange): unknown[] {
+  const shown = change.shown;
+  return [
+    personId,
+    generation,
+    change.lifecycle,
+    json(change.wish),
+    json(change.leave),
+    change.newGeneration,
+    shown.source,
+    shown.externalId,
+    shown.userName,
+    shown.displayName,
+    shown.email,
+    shown.active,
+  ];
+}
+
+const json = (value: unknown): string | null => (value === null || value === undefined ? null : JSON.stringify(value));
+
+export function intakeStore(pool: pg.Pool): IntakeStore {
+  return {
+    async createUnknown(write, personId, change, cause, ownAddresses) {
+      const { user, resource } = write;
+      const shown = change.shown;
+      const rows = await run<UserRow>(pool, createUnknown, [
+        personId,
+        change.lifecycle,
+        json(change.wish),
+        json(freshConditions(1, new Date())),
+        shown.source,
+        shown.externalId,
+        shown.userName,
+        shown.displayName,
+        shown.email,
+        shown.active,
+        foldAddress(user.userName),
+        user.entraObjectId,
+        ownAddresses,
+        user.resourceId,
+        user.active,
+        user.addresses,
+        json(describedBy(user)),
+        json(resource),
+        cause.actor,
+        cause.by,
+        json(resource),
+      ]);
+      return rows[0] ? storedFrom(rows[0]) : null;
+    },
+
+    createCorrelated: (write, decide, cause) =>
+      transaction(pool, (client) => createCorrelated(client, write, decide, cause)),
+
+    async findUser(source, resourceId) {
+      if (!isUuid(resourceId)) return null;
+      const rows = await run<UserRow>(pool, findUser, [resourceId, source]);
+      return rows[0] ? storedFrom(rows[0]) : null;
+    },
+
+    async findUsers(source, query) {
+      const filter = query.filter ?? { sql: 'true', parameters: [] };
+      const parameters = [...filter.parameters, source];
+      const where = `u.source = $${parameters.length} and u.deleted_at is null and (${filter.sql})`;
+      const order = query.sort
+        ? `${query.sort.sql} ${query.sort.descending ? 'desc nulls first' : 'asc nulls last'}, u.created_at, u.resource_id`
+        : 'u.created_at, u.resource_id';
+      try {
+        const items =
+          query.limit > 0
+            ? (
+                await pool.query<UserRow>(
+                  `select u.* from directory_users u where ${where} order by ${order} offset ${Math.trunc(query.offset)} limit ${Math.trunc(query.limit)}`,
+                  parameters,
+                )
+              ).rows
+            : [];
+        // A first page that is not full is its own total.
+        if (query.offset === 0 && items.length < query.limit)
+          return { items: items.map(storedFrom), total: items.length };
+        const counted = await pool.query<{ total: string }>(
+          `select count(*) as total from directory_users u where ${where}`,
+          parameters,
+        );
+        return { items: items.map(storedFrom), total: Number(counted.rows[0]?.total ?? 0) };
+      } catch (error) {
+        throw translate(error);
+      }
+    },
+
+    async findUserForChange(source, resourceId) {
+      if (!isUuid(resourceId)) return null;
+      const rows = await run<{ person: PersonRow; users: UserRow[] }>(pool, findForChange, [resourceId, source]);
+      const row = rows[0];
+      const own = row?.users.find((user) => user.resource_id === resourceId);
+      if (!row || !own) return null;
+      return {
+        stored: storedFrom(own),
+        all: { known: knownFrom(row.person), users: row.users.map(directoryUserFrom) },
+      };
+    },
+
+    async updateUser(expected, write, change, difference, cause) {
+      const { user, resource } = write;
+      try {
+        const rows = await run<UserRow>(pool, updateUser, [
+          ...changeValues(expected.personId, expected.generation, change),
+          expected.resourceId,
+          expected.version,
+          user.externalId,
+          user.userName,
+          foldAddress(user.userName),
+          user.active,
+          user.entraObjectId,
+          user.addresses,
+          json(describedBy(user)),
+          json(resource),
+          cause.actor,
+          cause.by,
+          json(difference.before),
+          json(difference.after),
+        ]);
+        return rows[0] ? storedFrom(rows[0]) : null;
+      } catch (error) {
+        return notOnConflict(error, null);
+      }
+    },
+
+    async deleteUser(expected, change, before, cause) {
+      try {
+        const rows = await run(pool, deleteUser, [
+          ...changeValues(expected.personId, expected.generation, change),
+          expected.resourceId,
+          expected.version,
+          cause.actor,
+          cause.by,
+          json(before),
+        ]);
+        return rows.length > 0;
+      } catch (error) {
+        return notOnConflict(error, false);
+      }
+    },
+  };
+}
+
+function notOnConflict<T>(error: unknown, instead: T): T {
+  if (error instanceof UsherError && error.code === 'conflict') return instead;
+  throw error;
+}
+
+export function isUuid(text: string): boolean {
+  return /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i.test(text);
+}
+
+async function createCorrelated(
+  client: pg.PoolClient,
+  write: UserToWrite,
+  decide: Parameters<IntakeStore['createCorrelated']>[1],
+  cause: Cause,
+): Promise<StoredUser> {
+  const { user, resource } = write;
+  // One lock a key, taken in one order: two sources that send the same human at once come one after the other.
+  const keys = [
+    ...user.addresses,
+    ...(user.entraObjectId ? [user.entraObjectId.toLowerCase()] : []),
+    `${user.source}/${foldAddress(user.userName)}`,
+  ].sort();
+  for (const key of keys) await client.query('select pg_advisory_xact_lock(hashtextextended($1, 1))', [key]);
+
+  const candidates = await findCandidates(client, write);
+  const decision = await decide(candidates, async (personId) => {
+    const rows = await run<{ person: PersonRow; users: UserRow[] | null }>(client, loadWithSources, [personId]);
+    const row = rows[0];
+    return row
+      ? ({ known: knownFrom(row.person), users: (row.users ?? []).map(directoryUserFrom) } satisfies PersonWithSources)
+      : null;
+  });
+
+  const shown = decision.change.shown;
+  if (decision.kind === 'new') {
+    await client.query(
+      `insert into people (person_id, lifecycle, wish, leave, conditions, next_at, ambiguous_with, source, external_id, user_name, display_name, email, active)
+       values ($1, $2, $3, $4, $5, case when $2 = 'wanted' then now() + ${hintGrace} end, $6, $7, $8, $9, $10, $11, $12)`,
+      [
+        decision.personId,
+        decision.change.lifecycle,
+        json(decision.change.wish),
+        json(decision.change.leave),
+        json(freshConditions(1, new Date())),
+        decision.ambiguousWith,
+        shown.source,
+        shown.externalId,
+        shown.userName,
+        shown.displayName,
+        shown.email,
+        shown.active,
+      ],
+    );
+  } else {
+    await client.query(changePersonText, changeValues(decision.personId, decision.generation, decision.change));
+  }
+  const inserted = await client.query<UserRow>(
+    `${insertUser} values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) returning *`,
+    [
+      user.resourceId,
+      user.source,
+      decision.personId,
+      user.externalId,
+      user.userName,
+      foldAddress(user.userName),
+      user.active,
+      user.entraObjectId,
+      user.addresses,
+      json(describedBy(user)),
+      json(resource),
+    ],
+  );
+  await client.query(
+    `insert into history (person_id, actor, cause, action, before, after) values ($1, $2, $3, $4, null, $5)`,
+    [
+      decision.personId,
+      cause.actor,
+      cause.by,
+      decision.kind === 'new' ? 'user.received' : 'user.attached',
+      json(resource),
+    ],
+  );
+  const row = inserted.rows[0];
+  if (!row) throw new UsherError('internal', 'The insert returned nothing.');
+  return storedFrom(row);
+}
+
+async function findCandidates(client: pg.PoolClient, write: UserToWrite): Promise<Candidate[]> {
+  const { user } = write;
+  const { rows } = await client.query<{
+    person_id: string;
+    source: string;
+    external_id: string | null;
+    user_name_key: string;
+    entra_object_id: string | null;
+    addresses: string[];
+    deleted_at: Date | null;
+  }>(
+    `select person_id, source, external_id, user_name_key, entra_object_id, addresses, deleted_at from directory_users
+     where (source = $1 and external_id = $2) or (source = $1 and user_name_key = $3 and deleted_at is not null) or entra_object_id = $4 or addresses && $5::text[]`,
+    [user.source, user.externalId, foldAddress(user.userName), user.entraObjectId, user.addresses],
+  );
+  if (
+    rows.some(
+      (row) =>
+        row.source === user.source &&
+        row.deleted_at === null &&
+        row.external_id !== null &&
+        row.external_id === user.externalId,
+    )
+  ) {
+    throw new UsherError('uniqueness', 'externalId is used by another user of this source.');
+  }
+  const candidates: Candidate[] = [];
+  for (const row of rows) {
+    const ownSource = rows.filter((other) => other.person_id === row.person_id && other.source === user.source);
+    const shared = {
+      personId: row.person_id,
+      externalIdInSource: ownSource.find((other) => other.external_id !== null)?.external_id ?? null,
+      heldBySource: ownSource.some((other) => other.deleted_at === null),
+    };
+    if (row.source === user.source && row.external_id !== null && row.external_id === user.externalId)
+      candidates.push({ ...shared, via: 'externalId' });
+    if (row.source === user.source && row.deleted_at !== null && row.user_name_key === foldAddress(user.userName))
+      candidates.push({ ...shared, via: 'userName' });
+    if (row.entra_object_id !== null && row.entra_object_id === user.entraObjectId)
+      candidates.push({ ...shared, via: 'entraObjectId' });
+    const address = row.addresses.find((known) => user.addresses.includes(known));
+    if (address) candidates.push({ ...shared, via: 'email', address });
+  }
+  return candidates;
+}

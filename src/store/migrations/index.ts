@@ -1,0 +1,8 @@
+import { sql as people } from './0001-people.ts';
+import { sql as account } from './0002-account.ts';
+
+/** In order; a released migration never changes. */
+export const migrations: Record<string, string> = {
+  '0001-people': people,
+  '0002-account': account,
+};

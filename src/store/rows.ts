@@ -1,0 +1,137 @@
+/** Rows as values of the domain, and back. Dates inside jsonb are ISO text; here they become Dates. */
+import { randomUUID } from 'node:crypto';
+import { type Condition, type Conditions, conditionTypes } from '../domain/conditions.ts';
+import type { DirectoryUser, Leave, Lifecycle, Person, Wish } from '../domain/person.ts';
+import type { KnownPerson, ShownPerson, StoredUser } from '../ports.ts';
+
+export const newId = randomUUID;
+
+export interface PersonRow {
+  person_id: string;
+  lifecycle: Lifecycle;
+  generation: string;
+  wish: Wish | null;
+  leave: Leave | null;
+  leaving_since: Date | string | null;
+  suspended_at: Date | string | null;
+  ambiguous_with: string[];
+  account_user_id: string | null;
+  account_user_origin: 'created' | 'adopted' | null;
+  wished_at: Date | string;
+  created_at: Date | string;
+  conditions: Record<string, unknown>;
+  ready: boolean;
+  source: string;
+  external_id: string | null;
+  user_name: string;
+  display_name: string | null;
+  email: string | null;
+  active: boolean;
+}
+
+const date = (value: Date | string | null): Date | null => (value === null ? null : new Date(value));
+
+export function personFrom(row: PersonRow): Person {
+  return {
+    personId: row.person_id,
+    lifecycle: row.lifecycle,
+    generation: Number(row.generation),
+    wish: row.wish,
+    leave: row.leave,
+    leavingSince: date(row.leaving_since),
+    suspendedAt: date(row.suspended_at),
+    ambiguousWith: row.ambiguous_with,
+    accountUserId: row.account_user_id,
+    accountUserOrigin: row.account_user_origin,
+    wishedAt: new Date(row.wished_at),
+    createdAt: new Date(row.created_at),
+  };
+}
+
+export function conditionsFrom(stored: Record<string, unknown>): Conditions {
+  const read = (type: (typeof conditionTypes)[number]): Condition => {
+    const condition = stored[type] as Record<keyof Condition, string | null>;
+    return {
+      ...(condition as unknown as Condition),
+      since: new Date(condition.since ?? 0),
+      checkedAt: date(condition.checkedAt),
+      nextCheckAt: date(condition.nextCheckAt),
+    };
+  };
+  return Object.fromEntries(conditionTypes.map((type) => [type, read(type)])) as Conditions;
+}
+
+export function knownFrom(row: PersonRow): KnownPerson {
+  return { person: personFrom(row), conditions: conditionsFrom(row.conditions), ready: row.ready };
+}
+
+export function shownFrom(row: PersonRow): ShownPerson {
+  return {
+    known: knownFrom(row),
+    source: row.source,
+    externalId: row.external_id,
+    userName: row.user_name,
+    displayName: row.display_name,
+    email: row.email,
+    active: row.active,
+  };
+}
+
+export interface UserRow {
+  resource_id: string;
+  source: string;
+  person_id: string;
+  external_id: string | null;
+  user_name: string;
+  active: boolean;
+  resource: Record<string, unknown>;
+  version: number;
+  created_at: Date | string;
+  last_modified_at: Date | string;
+  described: Record<string, unknown>;
+  active_since: Date | string;
+  deleted_at: Date | string | null;
+}
+
+export function storedFrom(row: UserRow): StoredUser {
+  return {
+    resourceId: row.resource_id,
+    source: row.source,
+    personId: row.person_id,
+    externalId: row.external_id,
+    userName: row.user_name,
+    active: row.active,
+    resource: row.resource,
+    version: row.version,
+    createdAt: new Date(row.created_at),
+    lastModifiedAt: new Date(row.last_modified_at),
+  };
+}
+
+export function directoryUserFrom(row: UserRow): DirectoryUser {
+  return {
+    ...(row.described as unknown as DirectoryUser),
+    source: row.source,
+    resourceId: row.resource_id,
+    externalId: row.external_id,
+    userName: row.user_name,
+    active: row.active,
+    activeSince: new Date(row.active_since),
+    deletedAt: date(row.deleted_at),
+  };
+}
+
+/** What of a directory user has no column of its own. */
+export function describedBy(user: DirectoryUser): Record<string, unknown> {
+  const {
+    source: _source,
+    resourceId: _id,
+    externalId: _external,
+    userName: _name,
+    active: _active,
+    activeSince: _since,
+    deletedAt: _deleted,
+    ...rest
+  } = user;
+  return rest;
+}
