@@ -1,0 +1,235 @@
+/**
+ * Every setting, read once, validated all together, frozen and passed down. Nothing else reads the environment.
+ * A test keeps `settingsTable` and the documentation equal to the code.
+ */
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { isNode, LineCounter, parseDocument } from 'yaml';
+import { z } from 'zod';
+import { type Policy, policySchema } from './domain/policy.ts';
+
+const url = (protocols: string[]) =>
+  z.string().refine(
+    (text) => {
+      try {
+        return protocols.includes(new URL(text).protocol);
+      } catch {
+        return false;
+      }
+    },
+    `must be a URL beginning with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`,
+  );
+
+/** Plain http would carry tokens in the clear; it is allowed to this machine itself only. */
+const httpsOrLoopback = url(['https:', 'http:']).refine((text) => {
+  const { protocol, hostname } = new URL(text);
+  return protocol === 'https:' || ['localhost', '127.0.0.1', '[::1]'].includes(hostname);
+}, 'must be https; plain http is allowed on loopback only');
+
+const secret = z.string().min(1);
+const port = z.coerce.number().int().min(0).max(65535);
+
+const settingsSchema = z.object({
+  USHER_PORT: port.default(8080),
+  USHER_HOST: z.string().min(1).default('127.0.0.1'),
+  USHER_PUBLIC_URL: url(['https:', 'http:']).optional(),
+  USHER_DATA_DIR: z.string().min(1).default('./.usher'),
+  USHER_DATABASE_URL: url(['postgres:', 'postgresql:']).optional(),
+  USHER_QUEUE_URL: url(['redis:', 'rediss:']).optional(),
+  USHER_QUEUE_CHECK: z.enum(['strict', 'asserted']).default('strict'),
+  USHER_POLICY: z.string().min(1).default('config/policy.yaml'),
+  USHER_SCIM_TOKEN: secret.optional(),
+  USHER_ADMIN_TOKEN: secret.optional(),
+  USHER_GRAPH_TENANT_ID: z.string().min(1).optional(),
+  USHER_GRAPH_CLIENT_ID: z.string().min(1).optional(),
+  USHER_GRAPH_CLIENT_SECRET: secret.optional(),
+  USHER_GRAPH_CLOUD: z.enum(['global', 'usgov', 'usgov-dod', 'china']).default('global'),
+  USHER_GRAPH_BASE_URL: httpsOrLoopback.optional(),
+  USHER_GRAPH_AUTHORITY: httpsOrLoopback.optional(),
+  USHER_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+});
+
+export const settingNames = Object.keys(settingsSchema.shape) as (keyof z.output<typeof settingsSchema>)[];
+
+export interface GraphConfig {
+  tenantId: string;
+  clientId: string;
+  clientSecret: string;
+  /** Without version: `https://graph.microsoft.com`. */
+  baseUrl: string;
+  /** The login host: `https://login.microsoftonline.com`. */
+  authority: string;
+  /** Whose token is asked for, `<Graph host of the cloud>/.default`; an endpoint of one's own does not change it. */
+  scope: string;
+  /** True when USHER_GRAPH_AUTHORITY names another login host than the cloud's. */
+  ownAuthority: boolean;
+}
+
+export interface Config {
+  host: string;
+  port: number;
+  publicUrl: string | null;
+  dataDir: string;
+  databaseUrl: string | null;
+  queueUrl: string | null;
+  queueCheck: 'strict' | 'asserted';
+  scimToken: string | null;
+  adminToken: string | null;
+  graph: GraphConfig | null;
+  logLevel: string;
+  policy: Policy;
+}
+
+/** Every fault at once; `message` is ready to print. */
+export class ConfigError extends Error {
+  readonly faults: string[];
+  constructor(faults: string[]) {
+    super(
+      `${faults.length === 1 ? '1 setting needs' : `${faults.length} settings need`} attention:\n${faults.map((fault) => `  - ${fault}`).join('\n')}`,
+    );
+    this.name = 'ConfigError';
+    this.faults = faults;
+  }
+}
+
+/** National clouds: learn.microsoft.com/graph/deployments. */
+const clouds = {
+  global: { baseUrl: 'https://graph.microsoft.com', authority: 'https://login.microsoftonline.com' },
+  usgov: { baseUrl: 'https://graph.microsoft.us', authority: 'https://login.microsoftonline.us' },
+  'usgov-dod': { baseUrl: 'https://dod-graph.microsoft.us', authority: 'https://login.microsoftonline.us' },
+  china: { baseUrl: 'https://microsoftgraph.chinacloudapi.cn', authority: 'https://login.partner.microsoftonline.cn' },
+} as const;
+
+export async function readConfig(env: NodeJS.ProcessEnv): Promise<Config> {
+  const faults: string[] = [];
+  let settings: Settings | null = null;
+  let policy: Policy | null = null;
+  const file = env.USHER_POLICY || 'config/policy.yaml';
+  const collect = async (read: () => Promise<void> | void): Promise<void> => {
+    try {
+      await read();
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      faults.push(...error.faults);
+    }
+  };
+  await collect(() => {
+    settings = readSettings(env);
+  });
+  await collect(async () => {
+    policy = parsePolicy(await readPolicyFile(file, Boolean(env.USHER_POLICY)), file);
+  });
+  if (faults.length > 0 || !settings || !policy) throw new ConfigError(faults);
+  return Object.freeze({ ...(settings as Settings), policy });
+}
+
+export type Settings = Omit<Config, 'policy'>;
+
+/** The settings without the policy. Throws a ConfigError with every fault. */
+export function readSettings(env: NodeJS.ProcessEnv): Settings {
+  const faults: string[] = [];
+  // An empty setting is an absent one, as in a .env file with nothing behind the sign.
+  const given = Object.fromEntries(
+    Object.entries(env).filter(([name, value]) => name.startsWith('USHER_') && value !== ''),
+  );
+  for (const name of Object.keys(given)) {
+    if (!settingNames.includes(name as never)) faults.push(`${name}: no setting has this name${nearest(name)}.`);
+  }
+  const parsed = settingsSchema.safeParse(given);
+  if (!parsed.success)
+    for (const issue of parsed.error.issues) faults.push(`${issue.path.join('.')}: ${issue.message}.`);
+  const graph = parsed.success ? graphConfig(parsed.data, faults) : null;
+  if (faults.length > 0 || !parsed.success) throw new ConfigError(faults);
+
+  const settings = parsed.data;
+  return {
+    host: settings.USHER_HOST,
+    port: settings.USHER_PORT,
+    publicUrl: settings.USHER_PUBLIC_URL?.replace(/\/+$/, '') ?? null,
+    dataDir: settings.USHER_DATA_DIR,
+    databaseUrl: settings.USHER_DATABASE_URL ?? null,
+    queueUrl: settings.USHER_QUEUE_URL ?? null,
+    queueCheck: settings.USHER_QUEUE_CHECK,
+    scimToken: settings.USHER_SCIM_TOKEN ?? null,
+    adminToken: settings.USHER_ADMIN_TOKEN ?? null,
+    graph,
+    logLevel: settings.USHER_LOG_LEVEL,
+  };
+}
+
+function graphConfig(settings: z.output<typeof settingsSchema>, faults: string[]): GraphConfig | null {
+  const needed = {
+    USHER_GRAPH_TENANT_ID: settings.USHER_GRAPH_TENANT_ID,
+    USHER_GRAPH_CLIENT_ID: settings.USHER_GRAPH_CLIENT_ID,
+    USHER_GRAPH_CLIENT_SECRET: settings.USHER_GRAPH_CLIENT_SECRET,
+  };
+  const present = Object.values(needed).filter(Boolean).length;
+  if (present === 0) return null;
+  if (present < 3) {
+    for (const [name, value] of Object.entries(needed))
+      if (!value) faults.push(`${name}: needed to connect Microsoft Graph; set it, or none of the three.`);
+    return null;
+  }
+  const cloud = clouds[settings.USHER_GRAPH_CLOUD];
+  return {
+    tenantId: settings.USHER_GRAPH_TENANT_ID ?? '',
+    clientId: settings.USHER_GRAPH_CLIENT_ID ?? '',
+    clientSecret: settings.USHER_GRAPH_CLIENT_SECRET ?? '',
+    baseUrl: (settings.USHER_GRAPH_BASE_URL ?? cloud.baseUrl).replace(/\/+$/, '').replace(/\/v1\.0$/, ''),
+    authority: (settings.USHER_GRAPH_AUTHORITY ?? cloud.authority).replace(/\/+$/, ''),
+    scope: `${cloud.baseUrl}/.default`,
+    ownAuthority:
+      settings.USHER_GRAPH_AUTHORITY !== undefined &&
+      settings.USHER_GRAPH_AUTHORITY.replace(/\/+$/, '') !== cloud.authority,
+  };
+}
+
+/** Absent without being asked for is no fault: then nobody is in scope yet. */
+async function readPolicyFile(file: string, askedFor: boolean): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT' && !askedFor) return '';
+    throw new ConfigError([
+      `USHER_POLICY: ${file} can not be read (${(error as NodeJS.ErrnoException).code}). Copy config/policy.example.yaml and edit it.`,
+    ]);
+  }
+}
+
+/** Throws a ConfigError that names each fault with its line. */
+export function parsePolicy(text: string, file: string): Policy {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const at = (offset: number) => `${file}:${lines.linePos(offset).line}`;
+  if (document.errors.length > 0)
+    throw new ConfigError(document.errors.map((error) => `${at(error.pos[0])}: ${error.message}`));
+  const content: unknown = document.toJS() ?? {};
+  const parsed = policySchema.safeParse(content);
+  if (parsed.success) {
+    const version = createHash('sha256').update(JSON.stringify(parsed.data)).digest('hex').slice(0, 12);
+    return Object.freeze({ ...parsed.data, version });
+  }
+  const lineOf = (path: PropertyKey[]): string => {
+    // The deepest part of the path that is in the file: a missing key is reported at its parent.
+    for (let length = path.length; length > 0; length--) {
+      const node = document.getIn(path.slice(0, length), true);
+      if (isNode(node) && node.range) return at(node.range[0]);
+    }
+    return `${file}:1`;
+  };
+  const faults = parsed.error.issues.flatMap((issue) => {
+    const keys = issue.code === 'unrecognized_keys' ? issue.keys.map((key) => [...issue.path, key]) : [issue.path];
+    return keys.map(
+      (path) =>
+        `${lineOf(path)}: ${path.join('.') || 'policy'}: ${issue.code === 'unrecognized_keys' ? 'no such key' : issue.message}`,
+    );
+  });
+  throw new ConfigError(faults);
+}
+
+function nearest(name: string): string {
+  const alike = settingNames.find(
+    (known) => known.startsWith(name.slice(0, 10)) && Math.abs(known.length - name.length) <= 3,
+  );
+  return alike ? `; did you mean ${alike}` : '';
+}
