@@ -1,0 +1,169 @@
+/**
+ * Who is delegate of a primary calendar? Graph's words come in, ours go out.
+ *
+ * Calendar permissions are listed with an application token (Calendars.ReadBasic): a delegated one of somebody else sees an empty list.
+ * One error code covers several kinds of mailbox trouble, so the directory is asked for evidence.
+ */
+import type {
+  CalendarGrant,
+  DedicatedMailbox,
+  DirectoryEvidence,
+  GrantLevel,
+  MailboxReading,
+} from '../domain/delegation.ts';
+import { foldAddress } from '../domain/email-address.ts';
+import type { Calendars } from '../ports.ts';
+import type { GraphAnswer, GraphClient } from './client.ts';
+
+/** How long the dedicated mailbox's own state is believed. */
+const dedicatedForMs = 5 * 60_000;
+
+export function openCalendars(graph: GraphClient, dedicatedMailboxAddress: string | null): Calendars {
+  let known: { address: string; at: number; mailbox: Promise<DedicatedMailbox> } | undefined;
+  let permitted: { at: number; readable: Promise<boolean | null> } | undefined;
+
+  const dedicatedReadable = (): Promise<boolean | null> => {
+    if (dedicatedMailboxAddress === null) return Promise.resolve(null);
+    if (!permitted || Date.now() - permitted.at > dedicatedForMs)
+      permitted = { at: Date.now(), readable: probe(graph, dedicatedMailboxAddress) };
+    return permitted.readable;
+  };
+
+  return {
+    async readDelegation(mailboxKeys) {
+      let last: MailboxReading = { kind: 'person_not_found' };
+      for (const key of mailboxKeys) {
+        last = await readOne(graph, key, dedicatedReadable);
+        if (last.kind !== 'person_not_found') return last;
+      }
+      return last;
+    },
+    async dedicatedMailbox(address) {
+      if (!known || known.address !== address || Date.now() - known.at > dedicatedForMs) {
+        const mailbox = readDedicated(graph, address);
+        known = { address, at: Date.now(), mailbox };
+        // A fault is not remembered as an answer.
+        mailbox.catch(() => {
+          known = undefined;
+        });
+      }
+      return known.mailbox;
+    },
+  };
+}
+
+async function readOne(
+  graph: GraphClient,
+  key: string,
+  dedicatedReadable: () => Promise<boolean | null>,
+): Promise<MailboxReading> {
+  const user = encodeURIComponent(key);
+  const grants: CalendarGrant[] = [];
+  let path: string | null = `/users/${user}/calendar/calendarPermissions`;
+  while (path !== null) {
+    const answer: GraphAnswer = await graph.get(path);
+    if (answer.status >= 300) return readRefusal(graph, user, answer, dedicatedReadable);
+    if (!Array.isArray(answer.body.value)) return { kind: 'not_supported' };
+    for (const entry of answer.body.value) grants.push(readGrant(entry));
+    path = nextPath(answer.body['@odata.nextLink']);
+  }
+  return { kind: 'grants', grants, readBy: key };
+}
+
+/** No paging is documented for permissions; a link is followed if there ever is one. */
+function nextPath(link: unknown): string | null {
+  if (typeof link !== 'string') return null;
+  const { pathname, search } = new URL(link, 'https://graph.microsoft.com');
+  return pathname.replace(/^\/v1\.0/, '') + search;
+}
+
+const levels: Record<string, GrantLevel> = {
+  delegateWithPrivateEventAccess: 'delegate_with_private',
+  delegateWithoutPrivateEventAccess: 'delegate',
+  write: 'write',
+  read: 'read',
+  limitedRead: 'limited',
+  freeBusyRead: 'free_busy',
+  none: 'none',
+};
+
+function readGrant(entry: unknown): CalendarGrant {
+  const { role, emailAddress } = (entry ?? {}) as { role?: unknown; emailAddress?: { address?: unknown } };
+  const address = emailAddress?.address;
+  return {
+    address: typeof address === 'string' && address !== '' ? address : null,
+    level: levels[String(role)] ?? 'custom',
+  };
+}
+
+/** Codes first, status second: learn.microsoft.com/graph/errors and the threads on MailboxNotEnabledForRESTAPI. */
+async function readRefusal(
+  graph: GraphClient,
+  user: string,
+  answer: GraphAnswer,
+  dedicatedReadable: () => Promise<boolean | null>,
+): Promise<MailboxReading> {
+  switch (answer.code) {
+    case 'Request_ResourceNotFound':
+    case 'ErrorInvalidUser':
+      return { kind: 'person_not_found' };
+    case 'MailboxNotEnabledForRESTAPI':
+    case 'ResourceNotFound':
+    case 'ErrorItemNotFound':
+      return readEvidence(graph, user);
+    case 'ErrorNotSupported':
+      return { kind: 'not_supported' };
+  }
+  if (answer.status === 403) return { kind: 'access_denied', dedicatedMailboxReadable: await dedicatedReadable() };
+  if (answer.status === 404) return readEvidence(graph, user);
+  return { kind: 'not_supported' };
+}
+
+async function readEvidence(graph: GraphClient, user: string): Promise<MailboxReading> {
+  const answer = await graph.get(
+    `/users/${user}?$select=id,userPrincipalName,mail,proxyAddresses,assignedPlans,onPremisesSyncEnabled`,
+  );
+  if (answer.status === 404) return { kind: 'person_not_found' };
+  if (answer.status >= 300) return { kind: 'mailbox_unavailable', evidence: null };
+  return { kind: 'mailbox_unavailable', evidence: evidenceFrom(answer.body) };
+}
+
+function evidenceFrom(body: Record<string, unknown>): DirectoryEvidence | null {
+  // Absent is not null: without the plans there is nothing to judge by.
+  if (!Array.isArray(body.assignedPlans)) return null;
+  const plans = body.assignedPlans as { service?: unknown; capabilityStatus?: unknown }[];
+  const addresses = Array.isArray(body.proxyAddresses) ? body.proxyAddresses : [];
+  return {
+    exchangePlanEnabled: plans.some(
+      (plan) =>
+        String(plan.service).toLowerCase() === 'exchange' && String(plan.capabilityStatus).toLowerCase() === 'enabled',
+    ),
+    syncedFromOnPremises: body.onPremisesSyncEnabled === true,
+    hasAddresses: typeof body.mail === 'string' || addresses.length > 0,
+  };
+}
+
+/** Every address of the dedicated mailbox, the wished one first: a permission list shows any of them. */
+async function readDedicated(graph: GraphClient, address: string): Promise<DedicatedMailbox> {
+  const answer = await graph.get(
+    `/users/${encodeURIComponent(address)}?$select=id,userPrincipalName,mail,proxyAddresses`,
+  );
+  if (answer.status === 404) return { kind: 'missing', address };
+  if (answer.status >= 300) return { kind: 'unreadable', address };
+  const { userPrincipalName, mail, proxyAddresses } = answer.body;
+  const proxies = (Array.isArray(proxyAddresses) ? proxyAddresses : [])
+    .map(String)
+    .filter((proxy) => /^smtp:/i.test(proxy))
+    .map((proxy) => proxy.slice(5));
+  const all = [address, mail, userPrincipalName, ...proxies].filter(
+    (entry): entry is string => typeof entry === 'string' && entry !== '',
+  );
+  return { kind: 'known', addresses: [...new Map(all.map((entry) => [foldAddress(entry), entry])).values()] };
+}
+
+/** Can this connection read calendar permissions at all? The dedicated mailbox is the one it must be able to read. */
+async function probe(graph: GraphClient, address: string): Promise<boolean | null> {
+  const answer = await graph.get(`/users/${encodeURIComponent(address)}/calendar/calendarPermissions`);
+  if (answer.status === 403) return false;
+  return answer.status < 300 ? true : null;
+}
