@@ -1,0 +1,92 @@
+/** The pages that the policy names: taken from whom it lets us take, enabled where we may, and read back. */
+import { decidePages, type PageSight, pagesAreRight } from '../src/domain/booking-page.ts';
+import type { AccountUser } from '../src/ports.ts';
+import type { StepContext, StepDefinition, StepOutcome } from './step.ts';
+
+export const assignBookingPages: StepDefinition = { step: 'assign-booking-pages', condition: 'BookingPages', run };
+
+async function run(context: StepContext): Promise<StepOutcome> {
+  const { person, account, policy, fence, plan } = context;
+  const wished = person.wish?.bookingPages ?? [];
+  if (!person.accountUserId)
+    return {
+      verdict: { status: 'false', reason: 'needs_license', message: 'The pages wait for the user and the license.' },
+      did: [],
+    };
+  if (wished.length === 0) return { verdict: pagesAreRight([]), did: [] };
+
+  const sights = await look(context, wished);
+  const decision = decidePages(person.accountUserId, sights, policy.bookingPages.takeFrom);
+  if (plan && decision.actions.length > 0) {
+    return {
+      verdict: null,
+      did: [],
+      would: decision.actions.map((action) =>
+        action.kind === 'take'
+          ? `take page «${action.page.linkName}» from ${action.from.email}`
+          : `enable page «${action.page.linkName}»`,
+      ),
+    };
+  }
+  const did: StepOutcome['did'] = [];
+  const enabling = new Set(
+    decision.actions.filter((action) => action.kind === 'enable').map((action) => action.page.pageId),
+  );
+  for (const action of decision.actions) {
+    if (action.kind === 'take') {
+      const enable = enabling.has(action.page.pageId) || action.page.enabled;
+      await account.assignPage(action.page.pageId, action.page.ownerId, person.accountUserId, enable, fence);
+      did.push({
+        action: 'page.assigned',
+        before: { linkName: action.page.linkName, owner: action.from.email, enabled: action.page.enabled },
+        after: { owner: person.accountUserId, enabled: enable },
+      });
+    } else if (!decision.actions.some((other) => other.kind === 'take' && other.page.pageId === action.page.pageId)) {
+      await account.enablePage(action.page.pageId, fence);
+      did.push({
+        action: 'page.enabled',
+        before: { linkName: action.page.linkName, disabledBy: action.page.disabledBy },
+        after: { enabled: true },
+      });
+    }
+  }
+  if (decision.blocked) return { verdict: decision.blocked, did };
+  const after = await account.pagesNamed(wished);
+  const right = wished.every((name) =>
+    after.some((page) => page.linkName === name && page.ownerId === person.accountUserId && page.enabled),
+  );
+  return {
+    verdict: right
+      ? pagesAreRight(wished)
+      : {
+          status: 'unknown',
+          reason: 'inconclusive',
+          message: 'The account does not show the pages as assigned yet. They are read again.',
+        },
+    did,
+  };
+}
+
+async function look({ person, account, store }: StepContext, wished: string[]): Promise<PageSight[]> {
+  const [pages, others] = await Promise.all([account.pagesNamed(wished), store.othersWishing(person.personId, wished)]);
+  const ownerIds = [
+    ...new Set(pages.map((page) => page.ownerId).filter((ownerId) => ownerId !== person.accountUserId)),
+  ];
+  const behind = ownerIds.length > 0 ? await store.peopleByAccountUser(ownerIds) : [];
+  const owners = new Map<string, AccountUser | null>();
+  for (const ownerId of [...ownerIds, person.accountUserId])
+    if (ownerId) owners.set(ownerId, await account.findById(ownerId));
+  return wished.map((linkName): PageSight => {
+    const page = pages.find((candidate) => candidate.linkName === linkName) ?? null;
+    const owner = page ? (owners.get(page.ownerId) ?? null) : null;
+    const ownerPerson = behind.find((entry) => entry.accountUserId === page?.ownerId);
+    return {
+      linkName,
+      page,
+      owner,
+      alsoWishedBy: others.filter((other) => other.linkName === linkName).map((other) => other.personId),
+      wishedForOwner: ownerPerson?.lifecycle === 'wanted' && ownerPerson.bookingPages.includes(linkName),
+      ownerLeaves: ownerPerson !== undefined && ['leaving', 'suspended', 'gone'].includes(ownerPerson.lifecycle),
+    };
+  });
+}

@@ -1,0 +1,95 @@
+/** The seat: claimed under the pool's lock, in the order of the line; what we gave and nobody wishes any more is given back. */
+import { licenseVerdict, missingLicenses, surplusLicenses } from '../src/domain/license.ts';
+import type { SeatAnswer } from '../src/ports.ts';
+import type { StepContext, StepDefinition, StepOutcome } from './step.ts';
+
+export const assignLicense: StepDefinition = { step: 'assign-license', condition: 'License', run };
+
+async function run({
+  person,
+  conditions,
+  account,
+  store,
+  policy,
+  fence,
+  plan,
+  wakeOthers,
+}: StepContext): Promise<StepOutcome> {
+  const wish = person.wish;
+  const user = person.accountUserId ? await account.findById(person.accountUserId) : null;
+  if (!wish || !user)
+    return {
+      verdict: { status: 'false', reason: 'needs_profile', message: 'The license waits for the user.' },
+      did: [],
+    };
+
+  const missing = missingLicenses(
+    wish.licenses,
+    user.licenses.map((license) => license.kind),
+  );
+  const surplus = surplusLicenses(wish.licenses, user.licenses);
+  // A seat that is there is only looked at; a new one still waits for the delegation.
+  const delegated = conditions.Delegation.status === 'true' && conditions.Delegation.generation === person.generation;
+  if (missing.length > 0 && policy.delegation === 'required' && !delegated) {
+    return {
+      verdict: {
+        status: 'false',
+        reason: 'needs_delegation',
+        message: 'The license waits for the calendar delegation. See Delegation for who must act.',
+      },
+      did: [],
+    };
+  }
+  if (wish.licenses.length === 0 && !plan) await account.leaveWaitingList(person.personId);
+  if (plan && missing.length + surplus.length > 0) {
+    return {
+      verdict: null,
+      did: [],
+      would: [
+        ...missing.map((kind) => `assign a «${kind}» seat`),
+        ...surplus.map((kind) => `give back the «${kind}» seat`),
+      ],
+    };
+  }
+  const did: StepOutcome['did'] = [];
+  const answers = new Map<string, SeatAnswer>();
+  for (const kind of missing) {
+    const answer = await account.claimSeat(
+      {
+        accountUserId: user.accountUserId,
+        kind,
+        personId: person.personId,
+        rule: wish.rule,
+        since: person.wishedAt,
+        cap: policy.licenses.caps[wish.rule] ?? null,
+      },
+      fence,
+    );
+    answers.set(kind, answer);
+    if (answer.assigned && !answer.already)
+      did.push({
+        action: 'license.assigned',
+        before: { licenses: user.licenses.map((license) => license.kind) },
+        after: { kind },
+      });
+  }
+  if (surplus.length > 0) {
+    await account.freeSeats(user.accountUserId, surplus, fence);
+    await wakeOthers('assign-license', await store.wakeWaitingForSeats());
+    did.push({ action: 'license.unassigned', before: { kinds: surplus }, after: null });
+  }
+  // Read back: the seat is true when the account shows it.
+  const after = missing.length > 0 ? await account.findById(user.accountUserId) : user;
+  const held = (after ?? user).licenses.map((license) => license.kind);
+  const unseen = missingLicenses(wish.licenses, held).filter((kind) => answers.get(kind)?.assigned);
+  if (unseen.length > 0)
+    return {
+      verdict: {
+        status: 'unknown',
+        reason: 'inconclusive',
+        message: `The account does not show the license ${unseen.join(', ')} yet. It is read again.`,
+      },
+      did,
+    };
+  return { verdict: licenseVerdict(wish.licenses, answers), did };
+}

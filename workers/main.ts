@@ -1,0 +1,90 @@
+/** The worker side: one consumer per queue, the sweeper over the due list, and the express lane. */
+import { leaverTimer, nextSteps } from '../src/domain/next-steps.ts';
+import { queueConcurrency, queueNames, sweepBatch, sweepEveryMs } from '../src/jobs.ts';
+import type { QueueName, WakeUps } from '../src/ports.ts';
+import { openRunner, type RunnerParts } from './run-step.ts';
+
+export interface WorkersParts extends Omit<RunnerParts, 'wakeOthers'> {
+  wakeUps: WakeUps;
+}
+
+export interface RunningWorkers {
+  close(): Promise<void>;
+}
+
+/** Starts the workers; `only` limits this process to some queues. */
+export async function startWorkers(parts: WorkersParts, only: QueueName[] = queueNames): Promise<RunningWorkers> {
+  const { store, wakeUps, log } = parts;
+  const runner = openRunner({
+    ...parts,
+    wakeOthers: async (step, personIds) => {
+      if (personIds.length > 0) await wakeUps.hint(step, personIds);
+    },
+  });
+  let jobs = 0;
+
+  for (const name of only) {
+    await wakeUps.work(name, queueConcurrency[name], async (id) => {
+      jobs += 1;
+      if (name === 'express') await runExpress(id);
+      else await runner.wake(name, id, `${name}/${process.pid}.${jobs}`);
+    });
+  }
+
+  async function runExpress(provisionId: string): Promise<void> {
+    const provision = await store.provision(provisionId);
+    if (!provision || provision.result) return;
+    const result = await runner.provision(provision.personId, provision.plan, provision.requestedBy);
+    await store.finishProvision(provisionId, result);
+  }
+
+  /** Everybody whose time has come is hinted again: this is what makes a lost hint cost time only. */
+  async function sweep(): Promise<void> {
+    const due = await store.takeDue(sweepBatch);
+    const byStep = new Map<QueueName, string[]>();
+    for (const { person, conditions } of due) {
+      const steps = nextSteps(person, conditions, parts.policy, parts.now());
+      // Nothing due by the rules: the timer was set early; it is set anew.
+      if (steps.length === 0)
+        await store.rest(person.personId, person.generation, leaverTimer(person, parts.policy, parts.now()));
+      for (const step of steps) byStep.set(step, [...(byStep.get(step) ?? []), person.personId]);
+    }
+    for (const [step, ids] of byStep) {
+      const dropped = await wakeUps.hint(step, ids);
+      if (dropped > 0) parts.metrics.hintsDropped.inc(dropped);
+    }
+    parts.metrics.sweptBack.inc(due.length);
+    const provisions = await store.openProvisions(50);
+    if (provisions.length > 0)
+      await wakeUps.hint(
+        'express',
+        provisions.map((provision) => provision.provisionId),
+        true,
+      );
+    await store.expireHeldRemovals();
+  }
+
+  let stopped = false;
+  let sweeping: Promise<void> = Promise.resolve();
+  let timer: NodeJS.Timeout | undefined;
+  const plan = () => {
+    timer = setTimeout(() => {
+      sweeping = sweep()
+        .catch((error: unknown) => log.warn({ err: error }, 'the sweep failed; it is tried again'))
+        .finally(() => {
+          if (!stopped) plan();
+        });
+    }, sweepEveryMs);
+  };
+  sweeping = sweep().catch((error: unknown) => log.warn({ err: error }, 'the sweep failed; it is tried again'));
+  plan();
+
+  return {
+    async close() {
+      stopped = true;
+      clearTimeout(timer);
+      await sweeping;
+      await wakeUps.drain();
+    },
+  };
+}

@@ -1,0 +1,167 @@
+/** A leaver: sign-in ends at once; the rest waits for the hold and the brake, and goes in one order. One action at a time, looked at anew after each. */
+import { admitRemoval, windowStart } from '../src/domain/brake.ts';
+import { foldAddress, looksLikeAddress } from '../src/domain/email-address.ts';
+import { decideOffboard, type OffboardAction, type OffboardSight } from '../src/domain/offboard.ts';
+import type { AccountUser, HistoryEntry } from '../src/ports.ts';
+import type { StepContext, StepDefinition, StepOutcome } from './step.ts';
+
+export const offboard: StepDefinition = { step: 'offboard', condition: null, run };
+
+/** More than the actions there are: a bound, should the account never show what was done. */
+const mostRounds = 12;
+
+async function run(context: StepContext): Promise<StepOutcome> {
+  const { person, account, policy, now, plan } = context;
+  const did: HistoryEntry[] = [];
+  if (!plan) await account.leaveWaitingList(person.personId);
+  for (let round = 0; round < mostRounds; round++) {
+    const sight = await look(context);
+    const decision = decideOffboard(person, sight, policy, now);
+    if (decision.kind === 'act') {
+      if (plan) return { verdict: null, did, would: [describe(decision.action, sight.user)] };
+      const entry = await act(context, decision.action, sight);
+      if (entry) did.push(entry);
+      continue;
+    }
+    if (decision.kind === 'wait') {
+      return {
+        verdict: null,
+        did,
+        note: {
+          outcome: 'blocked',
+          reason: decision.why,
+          message: `Leaving: ${decision.why === 'hold' ? 'held back' : 'in the grace period'} until ${decision.until.toISOString()}.`,
+        },
+      };
+    }
+    if (decision.kind === 'blocked') {
+      const held = decision.why === 'held' || decision.why === 'kept';
+      return {
+        verdict: null,
+        did,
+        ...(held ? { person: { lifecycle: 'held' as const } } : {}),
+        note: {
+          outcome: 'blocked',
+          reason: decision.why === 'no_heir' ? 'awaiting_administrator' : 'held',
+          message: messages[decision.why],
+        },
+      };
+    }
+    return {
+      verdict: null,
+      did,
+      person: {
+        lifecycle: decision.lifecycle,
+        ...(decision.lifecycle === 'suspended' && !person.suspendedAt ? { suspendedAt: now } : {}),
+      },
+      note: {
+        outcome: did.length > 0 ? 'done' : 'nothing_to_do',
+        reason: null,
+        message:
+          decision.lifecycle === 'suspended'
+            ? 'Left: pages handed over, seat freed, user suspended.'
+            : 'Left: nothing of this person is in the account through us.',
+      },
+    };
+  }
+  return {
+    verdict: null,
+    did,
+    note: {
+      outcome: 'blocked',
+      reason: 'inconclusive',
+      message: 'The account does not show what was done. It is looked at again.',
+    },
+  };
+}
+
+const messages = {
+  held: 'Too many removals at once: held by the brake. An operator approves or keeps with «usher approve».',
+  kept: 'Somebody decided to keep this user.',
+  no_heir: 'No Administrator is left to take the pages. An account administrator names an heir in leavers.pagesTo.',
+};
+
+async function look({ person, store, account, policy }: StepContext): Promise<OffboardSight> {
+  const user = await account.findByPerson(person.personId, person.accountUserId);
+  if (!user) return { user: null, pages: [], heir: null, removal: 'none' };
+  const pages = await account.pagesOwnedBy(user.accountUserId);
+  const removal = await store.removalOf(person.personId, person.generation);
+  const named =
+    looksLikeAddress(policy.leavers.pagesTo) && foldAddress(policy.leavers.pagesTo) !== foldAddress(user.email)
+      ? await account.findByEmail(policy.leavers.pagesTo)
+      : null;
+  return { user, pages, heir: named ?? (await account.remainingAdministrator(user.accountUserId)), removal };
+}
+
+async function act(
+  { person, store, account, policy, fence, now, cause, wakeOthers }: StepContext,
+  action: OffboardAction,
+  sight: OffboardSight,
+): Promise<HistoryEntry | null> {
+  const user = sight.user as AccountUser;
+  switch (action.kind) {
+    case 'block_sign_in':
+      await account.blockSignIn(user.accountUserId, fence);
+      return { action: 'sign_in.blocked', before: null, after: { accountUserId: user.accountUserId } };
+    case 'ask_brake':
+      // The admission writes its own history, in its own transaction.
+      await store.admitRemoval(
+        person,
+        (ofSource, total) => admitRemoval(ofSource, total, policy.brake),
+        windowStart(policy.brake, now),
+        cause,
+      );
+      return null;
+    case 'hand_over_pages': {
+      const namedAndLicensed = looksLikeAddress(policy.leavers.pagesTo) && action.heir.licenses.length > 0;
+      for (const page of action.pages)
+        await account.assignPage(
+          page.pageId,
+          user.accountUserId,
+          action.heir.accountUserId,
+          page.enabled && namedAndLicensed,
+          fence,
+        );
+      return {
+        action: 'pages.handed_over',
+        before: {
+          owner: user.email,
+          pages: action.pages.map((page) => ({ linkName: page.linkName, enabled: page.enabled })),
+        },
+        after: { owner: action.heir.email, enabled: namedAndLicensed },
+      };
+    }
+    case 'free_seats':
+      await account.freeSeats(user.accountUserId, action.kinds, fence);
+      await wakeOthers('assign-license', await store.wakeWaitingForSeats());
+      return { action: 'license.unassigned', before: { kinds: action.kinds }, after: null };
+    case 'suspend':
+      await account.suspendUser(user.accountUserId, fence);
+      return { action: 'user.suspended', before: { suspended: false }, after: { suspended: true } };
+    case 'delete':
+      await account.deleteUser(user.accountUserId, sight.heir?.accountUserId ?? null, fence);
+      return {
+        action: 'user.deleted_from_account',
+        before: { accountUserId: user.accountUserId, email: user.email },
+        after: null,
+      };
+  }
+}
+
+function describe(action: OffboardAction, user: AccountUser | null): string {
+  const who = user?.email ?? 'the user';
+  switch (action.kind) {
+    case 'block_sign_in':
+      return `end sessions and sign-in of ${who}`;
+    case 'ask_brake':
+      return `ask the brake to admit the removal of ${who}`;
+    case 'hand_over_pages':
+      return `hand ${action.pages.map((page) => `«${page.linkName}»`).join(', ')} over to ${action.heir.email}`;
+    case 'free_seats':
+      return `free the ${action.kinds.join(', ')} seat of ${who}`;
+    case 'suspend':
+      return `suspend ${who}`;
+    case 'delete':
+      return `delete ${who}`;
+  }
+}
