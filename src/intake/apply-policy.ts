@@ -1,0 +1,64 @@
+/**
+ * A changed policy, at start: everybody is looked at anew. Additions run; removals and changes of role wait, and are counted and said.
+ */
+import { wishChanged } from '../domain/person.ts';
+import type { Policy } from '../domain/policy.ts';
+import type { Cause, PersonWithSources, PolicyStore } from '../ports.ts';
+import { changeFor } from './record-change.ts';
+
+export interface PolicyChange {
+  changed: number;
+  /** People whom the new policy would remove or give another role; they keep what they have until somebody approves. */
+  waiting: number;
+}
+
+const batch = 500;
+
+export async function applyPolicy(store: PolicyStore, policy: Policy): Promise<PolicyChange | null> {
+  const before = await store.storedPolicyVersion();
+  if (before === policy.version) return null;
+  const result: PolicyChange = { changed: 0, waiting: 0 };
+  const cause: Cause = { actor: 'usher', by: `policy:${policy.version}` };
+  let after: string | null = null;
+  for (;;) {
+    const people: PersonWithSources[] = await store.everybody(after, batch);
+    for (const one of people) await reconsider(store, policy, one, cause, result);
+    after = people.at(-1)?.known.person.personId ?? null;
+    if (people.length < batch) break;
+  }
+  await store.storePolicyVersion(policy.version);
+  return result;
+}
+
+async function reconsider(
+  store: PolicyStore,
+  policy: Policy,
+  { known, users }: PersonWithSources,
+  cause: Cause,
+  result: PolicyChange,
+): Promise<void> {
+  const { person } = known;
+  const first = users[0];
+  if (!first) return;
+  const change = changeFor(users, person, policy, first);
+  // Only what the policy gives anew: leaving is the sources' word, and what the policy takes waits for approval.
+  const gives =
+    change.lifecycle === 'wanted' &&
+    (person.lifecycle === 'out_of_scope' || (person.lifecycle === 'wanted' && wishChanged(person.wish, change.wish)));
+  const takes =
+    person.lifecycle === 'wanted' && (change.lifecycle !== 'wanted' || takesSomething(person.wish, change.wish));
+  if (takes) result.waiting += 1;
+  else if (gives && (await store.changeWish(person.personId, person.generation, change, cause))) result.changed += 1;
+}
+
+function takesSomething(
+  before: PersonWithSources['known']['person']['wish'],
+  after: PersonWithSources['known']['person']['wish'],
+): boolean {
+  if (!before || !after) return false;
+  return (
+    before.role !== after.role ||
+    before.licenses.some((kind) => !after.licenses.includes(kind)) ||
+    before.bookingPages.some((page) => !after.bookingPages.includes(page))
+  );
+}
