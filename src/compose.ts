@@ -1,0 +1,295 @@
+/** The only place where objects are built: Config in, running parts and close() out. */
+import { hashToken, newToken, openAccess } from './access.ts';
+import { foundAccount, makePages, openBuiltinAccount } from './account/builtin.ts';
+import type { Config } from './config.ts';
+import type { Policy } from './domain/policy.ts';
+import { UsherError } from './errors.ts';
+import { openCalendars } from './graph/calendars.ts';
+import { openGraphClient } from './graph/client.ts';
+import { applyPolicy } from './intake/apply-policy.ts';
+import { gatherHints, openIntake } from './intake/record-change.ts';
+import type { Log } from './log.ts';
+import { openLog } from './log.ts';
+import type { Metrics } from './metrics.ts';
+import { openMetrics } from './metrics.ts';
+import type { Calendars, SchedulingAccount, Store, WakeUps } from './ports.ts';
+import { openPostgresBackend, openRedisBackend, openWakeUps } from './queue/bullmq.ts';
+import { buildApp, type Listening, listen } from './server.ts';
+import { openDatabase, run, transaction } from './store/database.ts';
+import { type EmbeddedPostgres, openEmbeddedPostgres } from './store/embedded-postgres.ts';
+import { migrate } from './store/migrate.ts';
+import { openStore } from './store/store.ts';
+
+/** What the steps need; `cli` hands in the function that starts them, so that nothing here knows the workers. */
+export interface WorkerParts {
+  store: Store;
+  account: SchedulingAccount;
+  calendars: Calendars | null;
+  policy: Policy;
+  wakeUps: WakeUps;
+  log: Log;
+  metrics: Metrics;
+  now: () => Date;
+  random: () => number;
+}
+
+export type StartWorkers = (parts: WorkerParts) => Promise<{ close(): Promise<void> }>;
+
+export interface Running {
+  /** Null when this process serves no HTTP. */
+  address: string | null;
+  database: 'started' | 'adopted' | 'joined' | 'server';
+  /** Set when this start made the first admin token; it is not shown again. */
+  newAdminToken: string | null;
+  founded: boolean;
+  log: Log;
+  makePages(linkNames: string[]): Promise<number>;
+  close(): Promise<void>;
+}
+
+export interface Options {
+  http: boolean;
+  startWorkers: StartWorkers | null;
+  /** SCIM tokens that the caller made itself, by hash; each replaces the one of the start before. */
+  fixedScimTokens?: { source: string; hash: string }[];
+}
+
+export async function compose(config: Config, options: Options): Promise<Running> {
+  const closers: (() => Promise<void>)[] = [];
+  const close = once(async () => {
+    // In reverse: what was built last leans on what was built first.
+    for (const closer of closers.reverse()) await closer();
+  });
+  try {
+    return await build(config, options, closers, close);
+  } catch (error) {
+    await close().catch(() => undefined);
+    throw error;
+  }
+}
+
+async function build(
+  config: Config,
+  options: Options,
+  closers: (() => Promise<void>)[],
+  close: () => Promise<void>,
+): Promise<Running> {
+  const log = openLog(config.logLevel);
+  const metrics = openMetrics();
+  const { policy } = config;
+  const now = () => new Date();
+
+  const { url, how } = await openDatabaseServer(config, closers);
+  await migrate(url);
+  const database = openDatabase(url, {
+    max: 16,
+    onError: (error) => log.debug({ err: error }, 'an idle database connection ended'),
+  });
+  closers.push(() => database.close());
+  const store = openStore(database);
+  await store.syncSources(policy.sources);
+
+  const accountDatabase = {
+    query: <R extends Record<string, unknown>>(name: string, text: string, values: unknown[]) =>
+      run<R>(database.pool, { name, text }, values),
+    transaction: <T>(work: Parameters<typeof transaction<T>>[1]) => transaction(database.pool, work),
+  };
+  if (policy.account.kind !== 'builtin')
+    throw new UsherError(
+      'not_implemented',
+      'account.kind oncehub: this version provisions into the built-in account only.',
+    );
+  const founderEmail =
+    policy.bookingPages.takeFrom?.[0] ?? `administrator@${policy.dedicatedMailbox?.split('@')[1] ?? 'localhost'}`;
+  const founding = await foundAccount(accountDatabase, {
+    name: 'Founding Administrator',
+    email: founderEmail,
+    pools: poolsOf(policy),
+    plan: policy.account.plan,
+  });
+  for (const [kind, kept] of Object.entries(founding.shrunkTo))
+    log.warn({ kind, kept }, 'the policy says fewer seats than are assigned; the pool keeps what is assigned');
+  const account = openBuiltinAccount(accountDatabase, { plan: policy.account.plan });
+
+  const backend = config.queueUrl
+    ? openRedisBackend(config.queueUrl, config.queueCheck, log)
+    : await openPostgresBackend(url);
+  const wakeUps = openWakeUps(backend, log);
+  closers.push(() => wakeUps.close());
+
+  const changed = await applyPolicy(store, policy);
+  if (changed && (changed.changed > 0 || changed.waiting > 0))
+    log.warn(
+      { ...changed, policyVersion: policy.version },
+      'the policy changed: additions run; removals and changes of role wait',
+    );
+
+  const newAdminToken = await ensureTokens(store, config);
+  for (const { source, hash } of options.fixedScimTokens ?? [])
+    await store.addToken({
+      kind: 'scim',
+      source,
+      label: `of this start, ${source}`,
+      hash,
+      expiresAt: null,
+      fixed: true,
+    });
+  const calendars = config.graph ? openCalendars(openGraphClient(config.graph), policy.dedicatedMailbox ?? null) : null;
+  let queueTrouble: string | null = null;
+
+  if (options.startWorkers) {
+    const start = options.startWorkers;
+    const parts: WorkerParts = { store, account, calendars, policy, wakeUps, log, metrics, now, random: Math.random };
+    const waiting = startWhenQueueIsSafe(
+      () => wakeUps.check(),
+      () => start(parts),
+      (trouble) => {
+        if (trouble && trouble !== queueTrouble) log.error({ trouble }, 'the workers wait for the queue');
+        queueTrouble = trouble;
+      },
+    );
+    closers.push(waiting.close);
+    await waiting.firstTry;
+  }
+
+  let address: string | null = null;
+  if (options.http) {
+    const access = openAccess(store);
+    const touching = setInterval(
+      () => void access.flush().catch((error: unknown) => log.debug({ err: error }, 'last use was not written')),
+      5000,
+    );
+    const hints = gatherHints(wakeUps, 20, (count) => metrics.hintsDropped.inc(count));
+    const intake = openIntake({
+      store,
+      hints,
+      policy,
+      now,
+      oneSource: policy.sources.filter((source) => source.kind === 'scim').length <= 1,
+    });
+    const app = buildApp({
+      scim: { store, intake, access, log, publicUrl: config.publicUrl, now },
+      api: { store, access, account, wakeUps, policy, log, now },
+      store,
+      metrics,
+      log,
+      troubles: () => (queueTrouble ? [queueTrouble] : []),
+    });
+    const listening: Listening = await listen(app, config.host, config.port);
+    address =
+      config.publicUrl ?? `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${listening.port}`;
+    closers.push(async () => {
+      await listening.close();
+      clearInterval(touching);
+      await hints.flush();
+      await access.flush().catch(() => undefined);
+    });
+  }
+
+  return {
+    address,
+    database: how,
+    newAdminToken,
+    founded: founding.founded,
+    log,
+    makePages: (linkNames) => makePages(accountDatabase, linkNames, founderEmail),
+    close,
+  };
+}
+
+async function openDatabaseServer(
+  config: Config,
+  closers: (() => Promise<void>)[],
+): Promise<{ url: string; how: Running['database'] }> {
+  if (config.databaseUrl) return { url: config.databaseUrl, how: 'server' };
+  const embedded: EmbeddedPostgres = await openEmbeddedPostgres(config.dataDir);
+  closers.push(() => embedded.close());
+  return { url: embedded.connectionString, how: embedded.how };
+}
+
+/** Every kind that a rule gives and every pool that was bought; a kind without a number is unlimited. */
+function poolsOf(policy: Policy): Record<string, number | null> {
+  const pools: Record<string, number | null> = { 'scheduled-meetings': null };
+  for (const rule of policy.rules)
+    if (Array.isArray(rule.licenses)) for (const kind of rule.licenses) pools[kind] = null;
+  return { ...pools, ...policy.account.pools };
+}
+
+/** The tokens that exist from the first start. Answers a fresh admin token when there was none. */
+async function ensureTokens(store: Store, config: Config): Promise<string | null> {
+  if (config.scimToken) {
+    const sources = config.policy.sources.filter((source) => source.kind === 'scim');
+    const source = sources.find((entry) => entry.name === 'scim') ?? sources[0];
+    if (!source)
+      throw new UsherError('invalid_value', 'USHER_SCIM_TOKEN is set, but the policy has no source of kind scim.');
+    await store.addToken({
+      kind: 'scim',
+      source: source.name,
+      label: 'USHER_SCIM_TOKEN',
+      hash: hashToken(config.scimToken),
+      expiresAt: null,
+      fixed: true,
+    });
+  }
+  if (config.adminToken) {
+    await store.addToken({
+      kind: 'admin',
+      source: null,
+      label: 'USHER_ADMIN_TOKEN',
+      hash: hashToken(config.adminToken),
+      expiresAt: null,
+      fixed: true,
+    });
+    return null;
+  }
+  if ((await store.liveTokens()).some((token) => token.kind === 'admin')) return null;
+  const token = newToken('admin');
+  await store.addToken({
+    kind: 'admin',
+    source: null,
+    label: 'first administrator',
+    hash: hashToken(token),
+    expiresAt: null,
+    fixed: true,
+  });
+  return token;
+}
+
+/** A queue with the wrong settings is refused at once; one that is away is waited for, and SCIM goes on meanwhile. */
+function startWhenQueueIsSafe(
+  check: () => Promise<void>,
+  start: () => Promise<{ close(): Promise<void> }>,
+  report: (trouble: string | null) => void,
+) {
+  let running: { close(): Promise<void> } | undefined;
+  let stopped = false;
+  let timer: NodeJS.Timeout | undefined;
+  const attempt = async (): Promise<void> => {
+    try {
+      await check();
+    } catch (error) {
+      if (error instanceof UsherError && error.code === 'queue_unavailable') {
+        report(error.message);
+        if (!stopped) timer = setTimeout(() => void attempt().catch((unsafe: unknown) => report(String(unsafe))), 3000);
+        return;
+      }
+      throw error;
+    }
+    if (stopped) return;
+    report(null);
+    running = await start();
+  };
+  return {
+    firstTry: attempt(),
+    async close() {
+      stopped = true;
+      clearTimeout(timer);
+      await running?.close();
+    },
+  };
+}
+
+function once(work: () => Promise<void>): () => Promise<void> {
+  let done: Promise<void> | undefined;
+  return () => (done ??= work());
+}

@@ -1,0 +1,103 @@
+/** The HTTP side: SCIM, the API, health and metrics in one Express application. */
+import { createServer, type Server } from 'node:http';
+import express, { type Express } from 'express';
+import { type ApiParts, apiRouter } from './api/router.ts';
+import { type ScimParts, scimRouter } from './intake/scim/router.ts';
+import type { Log } from './log.ts';
+import type { Metrics } from './metrics.ts';
+import type { Store } from './ports.ts';
+
+export interface ServerParts {
+  scim: ScimParts;
+  api: ApiParts;
+  store: Store;
+  metrics: Metrics;
+  log: Log;
+  /** What stands in the way of working, beside the database; empty when nothing does. */
+  troubles: () => string[];
+}
+
+export function buildApp(parts: ServerParts): Express {
+  const app = express();
+  app.disable('x-powered-by');
+  // Our versions are the only ETags: Express's body hash would contradict them.
+  app.set('etag', false);
+  app.set('trust proxy', 'loopback');
+  app.use((request, response, next) => {
+    const area = request.path.startsWith('/scim') ? 'scim' : request.path.startsWith('/api') ? 'api' : 'other';
+    response.on('finish', () =>
+      parts.metrics.requests.inc({ area, method: request.method, status: String(response.statusCode) }),
+    );
+    next();
+  });
+
+  app.get('/healthz', (_request, response) => void response.json({ status: 'ok' }));
+  app.get('/readyz', async (_request, response) => {
+    const troubles = parts.troubles();
+    try {
+      await parts.store.ping();
+    } catch {
+      troubles.unshift('the database does not answer');
+    }
+    response.status(troubles.length > 0 ? 503 : 200).json({ ready: troubles.length === 0, troubles });
+  });
+  app.get('/metrics', async (_request, response) => {
+    response.type(parts.metrics.registry.contentType).send(await parts.metrics.registry.metrics());
+  });
+  app.use('/scim/v2', scimRouter(parts.scim));
+  app.use('/api/v1', apiRouter(parts.api));
+  app.get('/', (_request, response) => {
+    response.json({
+      name: 'usher',
+      scim: '/scim/v2',
+      api: '/api/v1',
+      health: '/healthz',
+      ready: '/readyz',
+      metrics: '/metrics',
+    });
+  });
+  app.use((request, response) => {
+    response
+      .status(404)
+      .type('application/problem+json')
+      .send(
+        JSON.stringify({
+          type: 'urn:usher:error:not_found',
+          title: 'There is nothing here',
+          status: 404,
+          code: 'not_found',
+          detail: `There is nothing at ${request.path}.`,
+          next: 'See /api/v1 and /scim/v2.',
+        }),
+      );
+  });
+  return app;
+}
+
+export interface Listening {
+  port: number;
+  close(): Promise<void>;
+}
+
+export async function listen(app: Express, host: string, port: number): Promise<Listening> {
+  const server: Server = createServer(app);
+  // Longer than the idle time-outs of the usual proxies in front, so that they, not we, end a connection.
+  server.keepAliveTimeout = 65_000;
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, () => resolve());
+  });
+  return {
+    port: (server.address() as { port: number }).port,
+    close: () =>
+      new Promise((resolve) => {
+        // Running requests get ten seconds; idle connections none.
+        const force = setTimeout(() => server.closeAllConnections(), 10_000);
+        server.close(() => {
+          clearTimeout(force);
+          resolve();
+        });
+        server.closeIdleConnections();
+      }),
+  };
+}
