@@ -180,7 +180,7 @@ export interface StepStore {
   release(fence: Fence): Promise<void>;
   /** Sets the person's timer from what the conditions say; `timer` is the leaver's clock, `retryAt` a fault's. */
   rest(personId: string, generation: number, timer: Date | null): Promise<void>;
-  /** Takes people whose time has come, and gives each a minute before they are taken again. */
+  /** Takes people whose time has come, and gives each a quarter of a minute before they are taken again. */
   takeDue(limit: number): Promise<KnownPerson[]>;
   /** Whoever waits for a seat looks again now; answers the first of them, in the order of the line. */
   wakeWaitingForSeats(): Promise<string[]>;

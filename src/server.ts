@@ -80,7 +80,8 @@ export interface Listening {
 }
 
 export async function listen(app: Express, host: string, port: number): Promise<Listening> {
-  const server: Server = createServer(app);
+  // A filter may be 8 KB before it is percent-encoded; Node would refuse its request line.
+  const server: Server = createServer({ maxHeaderSize: 65_536 }, app);
   // Longer than the idle time-outs of the usual proxies in front, so that they, not we, end a connection.
   server.keepAliveTimeout = 65_000;
   await new Promise<void>((resolve, reject) => {

@@ -20,11 +20,12 @@ interface Backend {
   close(): Promise<void>;
 }
 
-const lockDuration = 60_000;
+/** A killed worker's person is free for the queue again after this; the fence, not this lock, keeps effects apart. */
+const lockDuration = 15_000;
 const workerOptions = {
   maxStalledCount: 1_000_000,
   lockDuration,
-  stalledInterval: 30_000,
+  stalledInterval: 5_000,
   removeOnComplete: { count: 0 },
   removeOnFail: { count: 0 },
 };

