@@ -180,3 +180,19 @@ export function checkUser(resource: Resource): void {
   if (typeof userName !== 'string' || userName.trim() === '')
     throw new UsherError('invalid_value', 'userName is required and must not be empty.');
 }
+
+/** Equal as JSON, whatever the order of keys: the order of a body's keys means nothing. */
+export function sameValues(a: unknown, b: unknown): boolean {
+  return JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
+}
+
+/** The same keys in one order; the order of a body's keys means nothing. */
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (value === null || typeof value !== 'object') return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([key, entry]) => [key, sorted(entry)]),
+  );
+}

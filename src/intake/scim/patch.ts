@@ -10,11 +10,10 @@
  * Where a filter of eq/and selects nothing, add and replace create the value from the filter (Entra ID relies on it); any other filter is noTarget.
  * A remove that selects nothing removes nothing.
  */
-import { isDeepStrictEqual } from 'node:util';
 import { UsherError } from '../../errors.ts';
 import { type Filter, type PatchPath, parsePatchPath } from './filter.ts';
 import { matchesValue } from './match.ts';
-import { holderOf, normaliseAttribute, normaliseValue, type Resource } from './normalise.ts';
+import { holderOf, normaliseAttribute, normaliseValue, type Resource, sameValues } from './normalise.ts';
 import { type AttributeDefinition, type ResourceSchema, resolvePath, urns } from './schema.ts';
 
 export interface Operation {
@@ -63,7 +62,7 @@ export function applyPatch(
   const result = structuredClone(resource);
   for (const operation of operations) applyOperation(result, operation, schema);
   for (const { urn } of schema.extensions) if (isEmpty(result[urn])) delete result[urn];
-  return { resource: result, changed: !isDeepStrictEqual(resource, result) };
+  return { resource: result, changed: !sameValues(resource, result) };
 }
 
 const isEmpty = (value: unknown): boolean =>
@@ -210,7 +209,7 @@ const isObject = (value: unknown): value is Resource =>
 /** The same entry: equal, or equal in `value` and, where both say one, in `type`. */
 function sameValue(a: unknown, b: unknown): boolean {
   if (!isObject(a) || !isObject(b)) return a === b;
-  if (a.value === undefined || b.value === undefined) return isDeepStrictEqual(a, b);
+  if (a.value === undefined || b.value === undefined) return sameValues(a, b);
   return (
     a.value === b.value &&
     (a.type === undefined || b.type === undefined || String(a.type).toLowerCase() === String(b.type).toLowerCase())

@@ -21,7 +21,7 @@ import { resourceTypes, schemaByUrn, schemaList, serviceProviderConfig } from '.
 import { parseFilter } from './filter.ts';
 import { scimLimits } from './limits.ts';
 import { directoryUserFrom } from './mapping.ts';
-import { checkUser, normaliseResource, type Resource } from './normalise.ts';
+import { checkUser, normaliseResource, type Resource, sameValues } from './normalise.ts';
 import { applyPatch, readOperations } from './patch.ts';
 import { type Projection, readProjection, representUser, versionOf } from './represent.ts';
 import { urns, userSchema } from './schema.ts';
@@ -152,7 +152,7 @@ export function scimRouter(parts: ScimParts): Router {
       (before) => {
         checkIfMatch(request, before);
         const resource = edit(before.resource);
-        if (resource === before.resource || sameJson(resource, before.resource)) return 'unchanged';
+        if (resource === before.resource || sameValues(resource, before.resource)) return 'unchanged';
         return { user: directoryUserFrom(resource, { source, resourceId: id, activeSince: parts.now() }), resource };
       },
       cause,
@@ -292,21 +292,6 @@ function checkIfMatch(request: Request, stored: StoredUser): void {
   const wanted = request.get('if-match');
   if (wanted !== undefined && !namesVersion(wanted, stored))
     throw new UsherError('precondition_failed', `The user is at version ${versionOf(stored)} by now.`);
-}
-
-function sameJson(a: unknown, b: unknown): boolean {
-  return JSON.stringify(sorted(a)) === JSON.stringify(sorted(b));
-}
-
-/** The same keys in one order; the order of a body's keys means nothing. */
-function sorted(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sorted);
-  if (value === null || typeof value !== 'object') return value;
-  return Object.fromEntries(
-    Object.entries(value)
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([key, entry]) => [key, sorted(entry)]),
-  );
 }
 
 function send(response: Response, status: number, body: unknown): void {
