@@ -1,0 +1,299 @@
+/** One suite for the store, on the embedded and on a server PostgreSQL. */
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { admitRemoval } from '../../src/domain/brake.ts';
+import type { Candidate } from '../../src/domain/correlate.ts';
+import type { DirectoryUser } from '../../src/domain/person.ts';
+import type { Cause, CreateDecision, PersonChange, Store } from '../../src/ports.ts';
+import { type Database, openDatabase } from '../../src/store/database.ts';
+import { migrate } from '../../src/store/migrate.ts';
+import { openStore } from '../../src/store/store.ts';
+import { backendNames, freshDatabase } from '../ground/databases.ts';
+import { aDirectoryUser, aPolicy, aWish, itIsTrue, theConditions } from '../ground/examples.ts';
+import { someId } from '../ground/usher.ts';
+
+const cause: Cause = { actor: 'test', by: 'test' };
+const required = ['Profile', 'Delegation', 'License', 'BookingPages'];
+let counter = 0;
+
+describe.each(backendNames)('the store on %s', (backend) => {
+  let database: Database;
+  let store: Store;
+  let drop: () => Promise<void>;
+  let url: string;
+
+  beforeAll(async () => {
+    ({ url, drop } = await freshDatabase(backend));
+    await Promise.all([migrate(url), migrate(url), migrate(url)]);
+    database = openDatabase(url, { max: 10, onError: () => undefined });
+    store = openStore(database);
+    await store.syncSources([
+      { name: 'scim', kind: 'scim' },
+      { name: 'graph', kind: 'graph' },
+    ]);
+  });
+  afterAll(async () => {
+    await store.close();
+    await drop();
+  });
+
+  const someUser = (more: Partial<DirectoryUser> = {}): DirectoryUser => {
+    counter += 1;
+    const address = `person${counter}@contoso.com`;
+    return aDirectoryUser({
+      resourceId: someId(),
+      externalId: `e${counter}`,
+      userName: address,
+      email: address,
+      addresses: [address],
+      ...more,
+    });
+  };
+  const change = (user: DirectoryUser, more: Partial<PersonChange> = {}): PersonChange => ({
+    lifecycle: 'wanted',
+    wish: aWish({ userName: user.userName, email: user.email, bookingPages: [] }),
+    leave: null,
+    newGeneration: false,
+    shown: {
+      source: user.source,
+      externalId: user.externalId,
+      userName: user.userName,
+      displayName: user.displayName,
+      email: user.email,
+      active: user.active,
+    },
+    ...more,
+  });
+  const create = async (more: Partial<DirectoryUser> = {}) => {
+    const user = someUser(more);
+    const stored = await store.createUnknown(
+      { user, resource: { userName: user.userName } },
+      someId(),
+      change(user),
+      cause,
+      user.addresses,
+    );
+    if (!stored) throw new Error('somebody alike was found');
+    return { user, stored };
+  };
+  const settlement = { conditions: [], heldBack: [], history: null, requiredConditions: required };
+
+  test('was brought up to date once by three that started together', async () => {
+    expect((await migrate(url)).applied).toEqual([]);
+    const { rows } = await database.pool.query('select name from kysely_migration order by name');
+    expect(rows.length).toBeGreaterThanOrEqual(2);
+  });
+
+  test('a newer schema than the code is refused', async () => {
+    const other = await freshDatabase(backend);
+    await migrate(other.url);
+    const newer = openDatabase(other.url, { onError: () => undefined });
+    await newer.pool.query(
+      `insert into kysely_migration (name, timestamp) values ('9999-from-the-future', '2030-01-01')`,
+    );
+    await newer.close();
+    await expect(migrate(other.url)).rejects.toThrow('newer Usher');
+    await other.drop();
+  });
+
+  test('a create writes user, person, four conditions and one history row together', async () => {
+    const { stored, user } = await create();
+    const known = await store.load(stored.personId);
+    expect(known?.person).toMatchObject({ lifecycle: 'wanted', generation: 1 });
+    expect(Object.values(known?.conditions ?? {}).map((condition) => condition.reason)).toEqual(
+      Array(4).fill('not_checked_yet'),
+    );
+    expect(await store.history(stored.personId, 10, null)).toHaveLength(1);
+    expect(await store.findUser('scim', stored.resourceId)).toMatchObject({ userName: user.userName, version: 1 });
+    expect(await store.findUser('graph', stored.resourceId)).toBeNull();
+  });
+
+  test('the short way in gives way where somebody could be the same human', async () => {
+    const { user } = await create();
+    const alike = someUser({ source: 'graph', addresses: user.addresses });
+    expect(
+      await store.createUnknown({ user: alike, resource: {} }, someId(), change(alike), cause, alike.addresses),
+    ).toBeNull();
+  });
+
+  test('two sources that send one human at once end as one person', async () => {
+    const address = 'twice@contoso.com';
+    const send = (source: string) => {
+      const user = someUser({ source, userName: address, addresses: [address] });
+      return store.createCorrelated(
+        { user, resource: {} },
+        async (candidates: Candidate[], load): Promise<CreateDecision> => {
+          const personId = candidates[0]?.personId;
+          const known = personId ? await load(personId) : null;
+          return known
+            ? {
+                kind: 'attach',
+                personId: known.known.person.personId,
+                generation: known.known.person.generation,
+                change: change(user),
+              }
+            : { kind: 'new', personId: someId(), change: change(user), ambiguousWith: [] };
+        },
+        cause,
+      );
+    };
+    const [first, second] = await Promise.all([send('scim'), send('graph')]);
+    expect(first.personId).toBe(second.personId);
+  });
+
+  test('a stale version or generation writes nothing of the change', async () => {
+    const { stored, user } = await create();
+    const write = { user: { ...user, displayName: 'Changed' }, resource: { changed: true } };
+    const difference = { before: null, after: null };
+    expect(
+      await store.updateUser(
+        { resourceId: stored.resourceId, version: 9, personId: stored.personId, generation: 1 },
+        write,
+        change(user),
+        difference,
+        cause,
+      ),
+    ).toBeNull();
+    expect(
+      await store.updateUser(
+        { resourceId: stored.resourceId, version: 1, personId: stored.personId, generation: 9 },
+        write,
+        change(user),
+        difference,
+        cause,
+      ),
+    ).toBeNull();
+    expect(await store.findUser('scim', stored.resourceId)).toMatchObject({
+      version: 1,
+      resource: { userName: user.userName },
+    });
+    expect(await store.history(stored.personId, 10, null)).toHaveLength(1);
+    const written = await store.updateUser(
+      { resourceId: stored.resourceId, version: 1, personId: stored.personId, generation: 1 },
+      write,
+      change(user, { newGeneration: true }),
+      difference,
+      cause,
+    );
+    expect(written).toMatchObject({ version: 2 });
+    expect((await store.load(stored.personId))?.person.generation).toBe(2);
+  });
+
+  test('one holder a lane; a later claim raises the fence, and a stale fence settles nothing', async () => {
+    const { stored } = await create();
+    const first = await store.claim(stored.personId, 'account', 0.2);
+    expect(await store.claim(stored.personId, 'account', 30)).toBeNull();
+    expect(await store.claim(stored.personId, 'delegation', 30)).not.toBeNull();
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const second = await store.claim(stored.personId, 'account', 30);
+    if (!first || !second) throw new Error('no claim');
+    expect(Number(second.fence.number)).toBeGreaterThan(Number(first.fence.number));
+    const history = { action: 'late', before: null, after: null };
+    expect(await store.settle(first.fence, { ...settlement, history }, cause)).toBe(false);
+    expect(await store.settle(second.fence, { ...settlement, history }, cause)).toBe(true);
+    expect((await store.history(stored.personId, 10, null)).filter((row) => row.action === 'late')).toHaveLength(1);
+  });
+
+  test('two lanes that settle side by side miss nothing of each other, and Ready follows', async () => {
+    const { stored } = await create();
+    const conditions = theConditions({
+      Profile: itIsTrue,
+      Delegation: itIsTrue,
+      License: itIsTrue,
+      BookingPages: itIsTrue,
+    });
+    const [account, delegation] = await Promise.all([
+      store.claim(stored.personId, 'account', 30),
+      store.claim(stored.personId, 'delegation', 30),
+    ]);
+    if (!account || !delegation) throw new Error('no claim');
+    await Promise.all([
+      store.settle(
+        account.fence,
+        { ...settlement, conditions: [conditions.Profile, conditions.License, conditions.BookingPages] },
+        cause,
+      ),
+      store.settle(delegation.fence, { ...settlement, conditions: [conditions.Delegation] }, cause),
+    ]);
+    expect((await store.load(stored.personId))?.ready).toBe(true);
+  });
+
+  test('what waits is written only over what is not true', async () => {
+    const { stored } = await create();
+    const conditions = theConditions({ License: itIsTrue });
+    const waiting = theConditions({
+      License: { status: 'false', reason: 'needs_delegation' },
+      BookingPages: { status: 'false', reason: 'needs_license' },
+    });
+    const claimed = await store.claim(stored.personId, 'account', 30);
+    if (!claimed) throw new Error('no claim');
+    await store.settle(claimed.fence, { ...settlement, conditions: [conditions.License] }, cause);
+    const again = await store.claim(stored.personId, 'delegation', 30);
+    if (!again) throw new Error('no claim');
+    await store.settle(again.fence, { ...settlement, heldBack: [waiting.License, waiting.BookingPages] }, cause);
+    const known = await store.load(stored.personId);
+    expect([known?.conditions.License.status, known?.conditions.BookingPages.reason]).toEqual([
+      'true',
+      'needs_license',
+    ]);
+  });
+
+  test('the due list gives each person to one sweeper, and not again at once', async () => {
+    const { stored } = await create();
+    await database.pool.query(
+      `update people set next_at = case when person_id = $1 then now() - interval '1 second' end`,
+      [stored.personId],
+    );
+    const taken = await Promise.all([store.takeDue(10), store.takeDue(10), store.takeDue(10)]);
+    expect(taken.flat().map((known) => known.person.personId)).toEqual([stored.personId]);
+  });
+
+  test('the brake counts and admits under one lock: never more than the limit, however many ask at once', async () => {
+    const people = await Promise.all(Array.from({ length: 8 }, () => create()));
+    const policy = aPolicy();
+    const states = await Promise.all(
+      people.map(async ({ stored }) => {
+        const known = await store.load(stored.personId);
+        if (!known) throw new Error('nobody');
+        return store.admitRemoval(
+          { ...known.person, leave: { cause: 'deleted', source: 'scim', witness: 'explicit_request' } },
+          (ofSource, total) => admitRemoval(ofSource, total, policy.brake),
+          new Date(Date.now() - 86_400_000),
+          cause,
+        );
+      }),
+    );
+    expect(states.filter((state) => state === 'admitted')).toHaveLength(3);
+    expect(states.filter((state) => state === 'held')).toHaveLength(5);
+    const runs = (await store.runs()).filter((run) => run.state === 'held');
+    expect(runs).toHaveLength(1);
+    expect(await store.decideRun(runs[0]?.runId ?? '', 'keep', null, 'somebody')).toBe(5);
+  });
+
+  test('people are listed in pages that neither repeat nor skip, and filters say how many there are', async () => {
+    const everybody = await store.people({ limit: 500 });
+    const seen: string[] = [];
+    for (let cursor: string | undefined; ; ) {
+      const page = await store.people({ limit: 3, ...(cursor ? { cursor } : {}) });
+      seen.push(...page.items.map((person) => person.known.person.personId));
+      if (!page.nextCursor) break;
+      cursor = page.nextCursor;
+    }
+    expect(seen).toEqual(everybody.items.map((person) => person.known.person.personId));
+    expect(new Set(seen).size).toBe(everybody.total);
+    expect((await store.people({ limit: 1, reason: 'needs_license', condition: 'BookingPages' })).total).toBe(1);
+    expect((await store.people({ limit: 10, filter: '100%' })).total).toBe(0);
+    await expect(store.people({ limit: 1, cursor: 'garbage' })).rejects.toMatchObject({ code: 'invalid_value' });
+  });
+
+  test('two tokens may be live per source; a revoked one is no more', async () => {
+    const token = (hash: string) =>
+      store.addToken({ kind: 'scim', source: 'graph', label: '', hash: hash.repeat(64).slice(0, 64), expiresAt: null });
+    const first = await token('a');
+    await token('b');
+    await expect(token('c')).rejects.toMatchObject({ code: 'too_many' });
+    expect(await store.revokeToken(first.tokenId)).toBe(true);
+    expect(await store.revokeToken(first.tokenId)).toBe(false);
+    await token('c');
+    expect((await store.liveTokens()).filter((entry) => entry.source === 'graph')).toHaveLength(2);
+  });
+});
