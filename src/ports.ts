@@ -2,6 +2,7 @@
  * What entrances and workers know of the outside. Adapters implement these; only `compose.ts` knows both.
  */
 
+import type { AccountPage, AccountUser, SeatAnswer, UserChanges } from './domain/account.ts';
 import type { BrakeAnswer } from './domain/brake.ts';
 import type { Condition, Conditions } from './domain/conditions.ts';
 import type { Candidate } from './domain/correlate.ts';
@@ -344,29 +345,6 @@ export type QueueName = Step | 'express';
 
 // -------------------------------------------------------------------------------------------------------------- the scheduling account
 
-export interface AccountUser {
-  accountUserId: string;
-  /** Our key, on users that Usher made or adopted. */
-  personId: string | null;
-  name: string;
-  email: string;
-  role: Role;
-  status: 'Invited (Pending)' | 'Has signed in';
-  suspended: boolean;
-  signInBlocked: boolean;
-  /** True for a user that no tool may change: a OnceHub Account Owner. */
-  protected: boolean;
-  timeZone: string | null;
-  licenses: { kind: string; givenByUsher: boolean }[];
-}
-
-export interface UserChanges {
-  name?: string;
-  email?: string;
-  role?: Role;
-  timeZone?: string;
-}
-
 export interface NewAccountUser {
   personId: string;
   name: string;
@@ -374,16 +352,6 @@ export interface NewAccountUser {
   role: Role;
   timeZone: string | null;
   invite: 'send' | 'suppress';
-}
-
-export interface AccountPage {
-  pageId: string;
-  linkName: string;
-  ownerId: string;
-  enabled: boolean;
-  /** `usher`, `license`, or who; null while it was never disabled. */
-  disabledBy: string | null;
-  disabledWhy: string | null;
 }
 
 export interface SeatClaim {
@@ -395,12 +363,6 @@ export interface SeatClaim {
   since: Date;
   cap: number | null;
 }
-
-export type SeatAnswer =
-  | { assigned: true; already: boolean }
-  | { assigned: false; why: 'pool'; place: number; bought: number }
-  | { assigned: false; why: 'cap'; limit: number }
-  | { assigned: false; why: 'unknown_kind' };
 
 export type StepMode = 'automatic' | 'task' | 'observe';
 

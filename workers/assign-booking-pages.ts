@@ -1,6 +1,7 @@
 /** The pages that the policy names: taken from whom it lets us take, enabled where we may, and read back. */
+
+import type { AccountUser } from '../src/domain/account.ts';
 import { decidePages, type PageSight, pagesAreRight } from '../src/domain/booking-page.ts';
-import type { AccountUser } from '../src/ports.ts';
 import type { StepContext, StepDefinition, StepOutcome } from './step.ts';
 
 export const assignBookingPages: StepDefinition = { step: 'assign-booking-pages', condition: 'BookingPages', run };

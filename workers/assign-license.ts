@@ -1,6 +1,7 @@
 /** The seat: claimed under the pool's lock, in the order of the line; what we gave and nobody wishes any more is given back. */
+
+import type { SeatAnswer } from '../src/domain/account.ts';
 import { licenseVerdict, missingLicenses, surplusLicenses } from '../src/domain/license.ts';
-import type { SeatAnswer } from '../src/ports.ts';
 import type { StepContext, StepDefinition, StepOutcome } from './step.ts';
 
 export const assignLicense: StepDefinition = { step: 'assign-license', condition: 'License', run };

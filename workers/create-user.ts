@@ -1,6 +1,7 @@
 /** The user in the scheduling account: found by our key or address first, then created, adopted or mended, then read back. */
+
+import type { AccountUser } from '../src/domain/account.ts';
 import { changesTowards, decideProfile, profileIsRight } from '../src/domain/profile.ts';
-import type { AccountUser } from '../src/ports.ts';
 import type { StepContext, StepDefinition, StepOutcome } from './step.ts';
 
 export const createUser: StepDefinition = { step: 'create-user', condition: 'Profile', run };

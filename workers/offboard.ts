@@ -1,8 +1,10 @@
 /** A leaver: sign-in ends at once; the rest waits for the hold and the brake, and goes in one order. One action at a time, looked at anew after each. */
+
+import type { AccountUser } from '../src/domain/account.ts';
 import { admitRemoval, windowStart } from '../src/domain/brake.ts';
 import { foldAddress, looksLikeAddress } from '../src/domain/email-address.ts';
 import { decideOffboard, type OffboardAction, type OffboardSight } from '../src/domain/offboard.ts';
-import type { AccountUser, HistoryEntry } from '../src/ports.ts';
+import type { HistoryEntry } from '../src/ports.ts';
 import type { StepContext, StepDefinition, StepOutcome } from './step.ts';
 
 export const offboard: StepDefinition = { step: 'offboard', condition: null, run };

@@ -8,19 +8,10 @@
  */
 import { randomUUID } from 'node:crypto';
 import type pg from 'pg';
+import type { AccountPage, AccountUser, SeatAnswer, UserChanges } from '../domain/account.ts';
 import { foldAddress } from '../domain/email-address.ts';
 import { UsherError } from '../errors.ts';
-import type {
-  AccountPage,
-  AccountUser,
-  Fence,
-  LicenseCounts,
-  NewAccountUser,
-  SchedulingAccount,
-  SeatAnswer,
-  SeatClaim,
-  UserChanges,
-} from '../ports.ts';
+import type { Fence, LicenseCounts, NewAccountUser, SchedulingAccount, SeatClaim } from '../ports.ts';
 
 /** What of the database the account needs; `store` supplies it. */
 export interface AccountDatabase {

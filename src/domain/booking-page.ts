@@ -1,7 +1,7 @@
 /**
  * Pages. Every page has an owner, so assigning means taking, and Usher takes only from whom the policy lets it.
  */
-import type { AccountPage, AccountUser } from '../ports.ts';
+import type { AccountPage, AccountUser } from './account.ts';
 import type { Verdict } from './conditions.ts';
 import { foldAddress } from './email-address.ts';
 

@@ -1,5 +1,5 @@
 /** Seats: what is missing, and who is next in line. A pool is never exceeded and never bought from by Usher. */
-import type { SeatAnswer } from '../ports.ts';
+import type { SeatAnswer } from './account.ts';
 import type { Verdict } from './conditions.ts';
 
 /** The kinds that the wish names and the user lacks. */

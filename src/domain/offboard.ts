@@ -9,7 +9,7 @@
  * | the brake admits it | an admitted removal row |
  * | a second witness | an explicit request; for a group, a change older than the hold |
  */
-import type { AccountPage, AccountUser } from '../ports.ts';
+import type { AccountPage, AccountUser } from './account.ts';
 import type { Person } from './person.ts';
 import type { Policy } from './policy.ts';
 

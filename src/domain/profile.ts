@@ -1,7 +1,7 @@
 /**
  * The user in the scheduling account: create, adopt, mend, or say why not. Somebody else's user is never taken over.
  */
-import type { AccountUser, UserChanges } from '../ports.ts';
+import type { AccountUser, UserChanges } from './account.ts';
 import type { Verdict } from './conditions.ts';
 import { mayClaimByEmail } from './correlate.ts';
 import { foldAddress } from './email-address.ts';

@@ -1,9 +1,10 @@
 /** Examples to vary: show only what matters in a test. */
+
+import type { AccountPage, AccountUser } from '../../src/domain/account.ts';
 import { type Condition, type Conditions, freshConditions } from '../../src/domain/conditions.ts';
 import type { DirectoryUser, Person, Wish } from '../../src/domain/person.ts';
 import type { Policy, PolicyInput } from '../../src/domain/policy.ts';
 import { policySchema } from '../../src/domain/policy.ts';
-import type { AccountPage, AccountUser } from '../../src/ports.ts';
 
 export const now = new Date('2026-11-22T12:00:00Z');
 export const minutes = (count: number): Date => new Date(now.getTime() + count * 60_000);

@@ -46,7 +46,7 @@ const packages = imports
 /** room → the rooms it may know, as in the table of src/README.md. */
 function importTable(): Map<string, Set<string>> {
   const page = readFileSync('src/README.md', 'utf8');
-  const rows = page.split('\n').filter((line) => /^\| `[a-z-]+` \|/.test(line));
+  const rows = page.split('\n').filter((line) => /^\| `[a-z-]+` +\|/.test(line));
   return new Map(
     rows
       .map((line) => line.split('|').map((cell) => [...cell.matchAll(/`([a-z-]+)`/g)].map((match) => match[1] ?? '')))

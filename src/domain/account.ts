@@ -1,0 +1,41 @@
+/** What the rules know of a scheduling account: users, pages and the answer to a claim for a seat. Adapters fill these in. */
+import type { Role } from './person.ts';
+
+export interface AccountUser {
+  accountUserId: string;
+  /** Our key, on users that Usher made or adopted. */
+  personId: string | null;
+  name: string;
+  email: string;
+  role: Role;
+  status: 'Invited (Pending)' | 'Has signed in';
+  suspended: boolean;
+  signInBlocked: boolean;
+  /** True for a user that no tool may change: a OnceHub Account Owner. */
+  protected: boolean;
+  timeZone: string | null;
+  licenses: { kind: string; givenByUsher: boolean }[];
+}
+
+export interface UserChanges {
+  name?: string;
+  email?: string;
+  role?: Role;
+  timeZone?: string;
+}
+
+export interface AccountPage {
+  pageId: string;
+  linkName: string;
+  ownerId: string;
+  enabled: boolean;
+  /** `usher`, `license`, or who; null while it was never disabled. */
+  disabledBy: string | null;
+  disabledWhy: string | null;
+}
+
+export type SeatAnswer =
+  | { assigned: true; already: boolean }
+  | { assigned: false; why: 'pool'; place: number; bought: number }
+  | { assigned: false; why: 'cap'; limit: number }
+  | { assigned: false; why: 'unknown_kind' };
