@@ -1,7 +1,7 @@
 /**
  * The way to Microsoft Graph: a token, a request, a translated answer.
  *
- * `@microsoft/microsoft-graph-client` carries the requests over a middleware chain of our own: its stock chain retries POSTs, sleeps inside
+ * `@microsoft/microsoft-graph-client` carries the requests over a middleware of our own: its stock chain retries POSTs, sleeps inside
  * the process, and drops the token on hosts it does not know. `@azure/msal-node` gets the token; it has no single flight, so callers share one promise.
  */
 import { ConfidentialClientApplication } from '@azure/msal-node';
@@ -35,27 +35,20 @@ export function openGraphClient(config: GraphConfig): GraphClient {
       });
     },
   };
-  const withToken: Middleware = {
-    async execute(context: Context) {
-      const headers = new Headers(context.options?.headers as Record<string, string> | undefined);
-      headers.set('Authorization', `Bearer ${await tokens.get()}`);
-      headers.set('Accept', 'application/json');
-      context.options = { ...context.options, headers };
-      await transport.execute(context);
-    },
-  };
   const client = Client.initWithMiddleware({
-    middleware: withToken,
+    middleware: transport,
     baseUrl: `${config.baseUrl}/`,
     defaultVersion: 'v1.0',
   });
 
   const send = async (path: string): Promise<GraphAnswer> => {
+    // Outside the client, which would turn our own faults into its own.
+    const token = await tokens.get();
     let response: Response;
     try {
-      response = (await client.api(path).responseType(ResponseType.RAW).get()) as Response;
+      const request = client.api(path).header('Authorization', `Bearer ${token}`).header('Accept', 'application/json');
+      response = (await request.responseType(ResponseType.RAW).get()) as Response;
     } catch (error) {
-      if (error instanceof UsherError) throw error;
       throw new UsherError('graph_unavailable', 'Microsoft Graph does not answer.', { cause: error });
     }
     return readAnswer(response);
