@@ -6,8 +6,10 @@ import type { Policy } from './domain/policy.ts';
 import { UsherError } from './errors.ts';
 import { openCalendars } from './graph/calendars.ts';
 import { openGraphClient } from './graph/client.ts';
-import { applyPolicy } from './intake/apply-policy.ts';
+import { applyPolicy, reconsiderPeople } from './intake/apply-policy.ts';
 import { gatherHints, openIntake } from './intake/record-change.ts';
+import { defaultScimLimits } from './intake/scim/limits.ts';
+import { openRequestLog } from './intake/scim/request-log.ts';
 import type { Log } from './log.ts';
 import { openLog } from './log.ts';
 import type { Metrics } from './metrics.ts';
@@ -31,6 +33,8 @@ export interface WorkerParts {
   metrics: Metrics;
   now: () => Date;
   random: () => number;
+  /** A new look at people whose groups changed. */
+  reconsider(personIds: string[]): Promise<void>;
 }
 
 export type StartWorkers = (parts: WorkerParts) => Promise<{ close(): Promise<void> }>;
@@ -86,7 +90,10 @@ async function build(
     onError: (error) => log.debug({ err: error }, 'an idle database connection ended'),
   });
   closers.push(() => database.close());
-  const store = openStore(database);
+  const store = openStore(
+    database,
+    policy.rules.some((rule) => rule.when.group),
+  );
   await store.syncSources(policy.sources);
 
   const accountDatabase = {
@@ -139,7 +146,18 @@ async function build(
 
   if (options.startWorkers) {
     const start = options.startWorkers;
-    const parts: WorkerParts = { store, account, calendars, policy, wakeUps, log, metrics, now, random: Math.random };
+    const parts: WorkerParts = {
+      store,
+      account,
+      calendars,
+      policy,
+      wakeUps,
+      log,
+      metrics,
+      now,
+      random: Math.random,
+      reconsider: (personIds: string[]) => reconsiderPeople(store, policy, personIds),
+    };
     const waiting = startWhenQueueIsSafe(
       () => wakeUps.check(),
       () => start(parts),
@@ -167,8 +185,19 @@ async function build(
       now,
       oneSource: policy.sources.filter((source) => source.kind === 'scim').length <= 1,
     });
+    const requestLog = openRequestLog(store, log);
     const app = buildApp({
-      scim: { store, intake, access, log, publicUrl: config.publicUrl, now },
+      scim: {
+        store,
+        intake,
+        access,
+        policy,
+        limits: { ...defaultScimLimits, ...config.scimLimits },
+        requestLog,
+        log,
+        publicUrl: config.publicUrl,
+        now,
+      },
       api: { store, access, account, wakeUps, policy, log, now },
       store,
       metrics,
@@ -182,6 +211,7 @@ async function build(
       await listening.close();
       clearInterval(touching);
       await hints.flush();
+      await requestLog.close();
       await access.flush().catch(() => undefined);
     });
   }

@@ -46,6 +46,10 @@ const settingsSchema = z.object({
   USHER_GRAPH_CLOUD: z.enum(['global', 'usgov', 'usgov-dod', 'china']).default('global'),
   USHER_GRAPH_BASE_URL: httpsOrLoopback.optional(),
   USHER_GRAPH_AUTHORITY: httpsOrLoopback.optional(),
+  USHER_SCIM_MAX_BODY_BYTES: z.coerce.number().int().min(1024).max(16_777_216).default(1_048_576),
+  USHER_SCIM_MAX_PAGE_SIZE: z.coerce.number().int().min(1).max(1000).default(200),
+  USHER_SCIM_MAX_BULK_OPERATIONS: z.coerce.number().int().min(1).max(10_000).default(1000),
+  USHER_SCIM_MAX_MEMBERS: z.coerce.number().int().min(1).max(100_000).default(20_000),
   USHER_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
 });
 
@@ -77,6 +81,7 @@ export interface Config {
   adminToken: string | null;
   graph: GraphConfig | null;
   logLevel: string;
+  scimLimits: { bodyBytes: number; pageSize: number; bulkOperations: number; membersPerRequest: number };
   policy: Policy;
 }
 
@@ -154,6 +159,12 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     adminToken: settings.USHER_ADMIN_TOKEN ?? null,
     graph,
     logLevel: settings.USHER_LOG_LEVEL,
+    scimLimits: {
+      bodyBytes: settings.USHER_SCIM_MAX_BODY_BYTES,
+      pageSize: settings.USHER_SCIM_MAX_PAGE_SIZE,
+      bulkOperations: settings.USHER_SCIM_MAX_BULK_OPERATIONS,
+      membersPerRequest: settings.USHER_SCIM_MAX_MEMBERS,
+    },
   };
 }
 
@@ -232,4 +243,9 @@ function nearest(name: string): string {
     (known) => known.startsWith(name.slice(0, 10)) && Math.abs(known.length - name.length) <= 3,
   );
   return alike ? `; did you mean ${alike}` : '';
+}
+
+/** For editors: config/policy.schema.json is this. */
+export function policyJsonSchema(): unknown {
+  return z.toJSONSchema(policySchema, { io: 'input' });
 }

@@ -24,7 +24,10 @@ export type ScimType =
   | 'noTarget'
   | 'invalidValue'
   | 'invalidVers'
-  | 'sensitive';
+  | 'sensitive'
+  | 'invalidCursor'
+  | 'expiredCursor'
+  | 'invalidCount';
 
 interface ErrorRow {
   queue: QueueAnswer;
@@ -73,6 +76,27 @@ export const errorTable = {
     'The attribute can not be changed',
     'Leave read-only and required attributes alone.',
     'mutability',
+  ),
+  invalid_cursor: row(
+    'terminal',
+    400,
+    'The cursor is not one of ours',
+    'Begin again with an empty cursor (RFC 9865).',
+    'invalidCursor',
+  ),
+  expired_cursor: row(
+    'terminal',
+    400,
+    'The cursor has expired',
+    'Begin again with an empty cursor (RFC 9865).',
+    'expiredCursor',
+  ),
+  invalid_count: row(
+    'terminal',
+    400,
+    'The count is not allowed',
+    'Use a whole number up to the maximum page size (RFC 9865).',
+    'invalidCount',
   ),
   too_many: row('terminal', 400, 'The request asks for too much', 'Ask for less at a time.', 'tooMany'),
   uniqueness: row(

@@ -46,6 +46,8 @@ export interface KnownPerson {
   person: Person;
   conditions: Conditions;
   ready: boolean;
+  /** How many changes of groups the wish has not been looked at under yet. */
+  reconsider: number;
 }
 
 /** A SCIM resource (or any other source's row) as it is stored; `resource` is the canonical representation without id and meta. */
@@ -57,9 +59,101 @@ export interface StoredUser {
   userName: string;
   active: boolean;
   resource: Record<string, unknown>;
+  /** Derived from the groups of the same source. */
+  groups: { value: string; display: string }[];
   version: number;
   createdAt: Date;
   lastModifiedAt: Date;
+}
+
+export interface StoredGroup {
+  groupId: string;
+  source: string;
+  externalId: string | null;
+  displayName: string;
+  version: number;
+  createdAt: Date;
+  lastModifiedAt: Date;
+  /** Null when they were not asked for. */
+  members: Member[] | null;
+}
+
+export interface Member {
+  value: string;
+  type: 'User' | 'Group';
+  display: string | null;
+}
+
+/** What one change may do to the members of the group that it holds; each costs what it touches, whatever the size of the group. */
+export interface MemberChanges {
+  add(ids: string[]): Promise<number>;
+  remove(ids: string[]): Promise<number>;
+  removeAll(): Promise<number>;
+  replace(ids: string[]): Promise<number>;
+  list(): Promise<Member[]>;
+}
+
+export interface GroupFields {
+  displayName: string;
+  externalId: string | null;
+}
+
+export interface GroupStore {
+  createGroup(
+    source: string,
+    groupId: string,
+    fields: GroupFields,
+    memberIds: string[],
+    cause: Cause,
+  ): Promise<StoredGroup>;
+  findGroup(source: string, groupId: string, withMembers: boolean): Promise<StoredGroup | null>;
+  findGroups(source: string, query: ListQuery, withMembers: boolean): Promise<Page<StoredGroup>>;
+  /** Under the group's lock, in one transaction: `edit` changes members through its second argument and answers the fields. */
+  changeGroup(
+    source: string,
+    groupId: string,
+    edit: (group: StoredGroup, members: MemberChanges) => Promise<GroupFields>,
+    cause: Cause,
+  ): Promise<StoredGroup | null>;
+  deleteGroup(source: string, groupId: string, check: (group: StoredGroup) => void, cause: Cause): Promise<boolean>;
+}
+
+export interface LoggedRequest {
+  requestId: string;
+  source: string;
+  at: Date;
+  method: string;
+  path: string;
+  status: number;
+  tookMs: number;
+  /** Without passwords and tokens. */
+  body: unknown;
+  answer: string | null;
+}
+
+export interface Alert {
+  key: string;
+  kind: string;
+  message: string;
+  raisedAt: Date;
+  resolvedAt: Date | null;
+}
+
+export interface RequestLogStore {
+  logRequests(requests: LoggedRequest[]): Promise<void>;
+  requests(query: {
+    source?: string | undefined;
+    personId?: string | undefined;
+    status?: string | undefined;
+    before?: string | undefined;
+    limit: number;
+  }): Promise<(LoggedRequest & { requestNo: string })[]>;
+  pruneRequests(olderThanDays: number): Promise<number>;
+  cursorSecret(): Promise<string>;
+  /** Answers true when the alert is new. */
+  raiseAlert(key: string, kind: string, message: string): Promise<boolean>;
+  resolveAlert(key: string): Promise<boolean>;
+  alerts(): Promise<Alert[]>;
 }
 
 /** A directory user ready to be written, with what it means for the person behind it. */
@@ -96,6 +190,8 @@ export interface PersonWithSources {
 export interface Page<T> {
   items: T[];
   total: number;
+  /** The place of the last row, to go on behind; null on an empty page. */
+  last: RowPlace | null;
 }
 
 /** A filter compiled for the store: SQL over `directory_users u`, with its parameters numbered from `$1`. */
@@ -104,11 +200,21 @@ export interface CompiledFilter {
   parameters: unknown[];
 }
 
-export interface UserQuery {
+export interface ListQuery {
   filter: CompiledFilter | null;
   sort: { sql: string; descending: boolean } | null;
   offset: number;
   limit: number;
+  /** Go on behind this row of the default order, instead of skipping `offset` rows. */
+  after?: RowPlace | null;
+  /** The total when it is known already. */
+  total?: number;
+}
+
+/** A place in the default order: time of creation, in the database's own precision, then id. */
+export interface RowPlace {
+  createdAt: string;
+  id: string;
 }
 
 export interface IntakeStore {
@@ -133,7 +239,9 @@ export interface IntakeStore {
     cause: Cause,
   ): Promise<StoredUser>;
   findUser(source: string, resourceId: string): Promise<StoredUser | null>;
-  findUsers(source: string, query: UserQuery): Promise<Page<StoredUser>>;
+  findUsers(source: string, query: ListQuery): Promise<Page<StoredUser>>;
+  /** The conditions of the people behind these users, for who asks. */
+  peopleBehind(personIds: string[]): Promise<Map<string, KnownPerson>>;
   /** The user with the person and all that person's users. */
   findUserForChange(source: string, resourceId: string): Promise<{ stored: StoredUser; all: PersonWithSources } | null>;
   /** Compare-and-set on the user's version and the person's generation; false when either moved. */
@@ -316,12 +424,29 @@ export interface AccessStore {
 export interface PolicyStore {
   storedPolicyVersion(): Promise<string | null>;
   storePolicyVersion(version: string): Promise<void>;
+  withSources(personId: string): Promise<PersonWithSources | null>;
   /** Everybody, in pages, for a new look under a changed policy. */
   everybody(afterPersonId: string | null, limit: number): Promise<PersonWithSources[]>;
-  changeWish(personId: string, generation: number, change: PersonChange, cause: Cause): Promise<boolean>;
+  /** Compare-and-set on the generation. `seenReconsider` changes of groups are then looked at. */
+  changeWish(
+    personId: string,
+    generation: number,
+    change: PersonChange,
+    seenReconsider: number,
+    cause: Cause,
+  ): Promise<boolean>;
+  /** Nothing changed for this person by what was looked at. */
+  reconsidered(personId: string, seenReconsider: number): Promise<void>;
 }
 
-export interface Store extends IntakeStore, StepStore, AdminStore, AccessStore, PolicyStore {
+export interface Store
+  extends IntakeStore,
+    StepStore,
+    AdminStore,
+    AccessStore,
+    PolicyStore,
+    GroupStore,
+    RequestLogStore {
   ping(): Promise<void>;
   close(): Promise<void>;
 }

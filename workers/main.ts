@@ -6,6 +6,8 @@ import { openRunner, type RunnerParts } from './run-step.ts';
 
 export interface WorkersParts extends Omit<RunnerParts, 'wakeOthers'> {
   wakeUps: WakeUps;
+  /** A new look at people whose groups changed. */
+  reconsider(personIds: string[]): Promise<void>;
 }
 
 export interface RunningWorkers {
@@ -40,7 +42,13 @@ export async function startWorkers(parts: WorkersParts, only: QueueName[] = queu
 
   /** Everybody whose time has come is hinted again: this is what makes a lost hint cost time only. */
   async function sweep(): Promise<void> {
-    const due = await store.takeDue(sweepBatch);
+    let due = await store.takeDue(sweepBatch);
+    const marked = due.filter((known) => known.reconsider > 0).map((known) => known.person.personId);
+    if (marked.length > 0) {
+      await parts.reconsider(marked);
+      const fresh = await Promise.all(marked.map((personId) => store.load(personId)));
+      due = [...due.filter((known) => known.reconsider === 0), ...fresh.filter((known) => known !== null)];
+    }
     const byStep = new Map<QueueName, string[]>();
     for (const { person, conditions } of due) {
       const steps = nextSteps(person, conditions, parts.policy, parts.now());

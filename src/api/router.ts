@@ -15,10 +15,19 @@ import { lifecycles } from '../domain/person.ts';
 import type { Policy } from '../domain/policy.ts';
 import { asUsherError, UsherError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import type { AccessStore, AdminStore, Cause, Provision, SchedulingAccount, ShownPerson, WakeUps } from '../ports.ts';
+import type {
+  AccessStore,
+  AdminStore,
+  Cause,
+  Provision,
+  RequestLogStore,
+  SchedulingAccount,
+  ShownPerson,
+  WakeUps,
+} from '../ports.ts';
 
 export interface ApiParts {
-  store: AdminStore & AccessStore;
+  store: AdminStore & AccessStore & RequestLogStore;
   access: Access;
   account: SchedulingAccount;
   wakeUps: WakeUps;
@@ -179,6 +188,17 @@ export function apiRouter(parts: ApiParts): Router {
     response.status(204).end();
   });
 
+  router.get('/requests', async (request, response) => {
+    const { who, ...query } = parse(requestsQuery, request.query);
+    const personId = who ? (await findOne(who)).known.person.personId : undefined;
+    const items = await store.requests({ ...query, personId });
+    response.json({ items, nextBefore: items.length === query.limit ? (items.at(-1)?.requestNo ?? null) : null });
+  });
+
+  router.get('/alerts', async (_request, response) => {
+    response.json({ items: await store.alerts() });
+  });
+
   router.get('/policy', (_request, response) => {
     response.json({ version: policy.version, policy });
   });
@@ -219,6 +239,19 @@ const peopleQuery = z.object({
 });
 
 const historyQuery = z.object({
+  limit,
+  before: z
+    .string()
+    .regex(/^\d{1,18}$/)
+    .optional(),
+});
+const requestsQuery = z.object({
+  source: z.string().max(100).optional(),
+  status: z
+    .string()
+    .regex(/^[1-5]\d{0,2}$/)
+    .optional(),
+  who: z.string().max(320).optional(),
   limit,
   before: z
     .string()

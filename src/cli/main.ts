@@ -1,11 +1,12 @@
 #!/usr/bin/env node
 /** The `usher` command. Exit codes: 0 done, 1 a fault, 2 wrong usage or settings, 3 not everything asked for is true yet. */
 import { realpathSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { startWorkers } from '../../workers/main.ts';
 import { compose, type StartWorkers } from '../compose.ts';
-import { ConfigError, parsePolicy, readConfig } from '../config.ts';
+import { ConfigError, parsePolicy, policyJsonSchema, readConfig } from '../config.ts';
 import { steps } from '../domain/next-steps.ts';
 import { UsherError } from '../errors.ts';
 import type { QueueName } from '../ports.ts';
@@ -298,20 +299,22 @@ export async function main(argv: string[], env: NodeJS.ProcessEnv): Promise<numb
       });
   }
 
-  program
-    .command('policy')
-    .description('the policy file')
+  const policyCommand = program.command('policy').description('the policy file');
+  policyCommand
     .command('check')
     .description('every fault of the policy, with its line')
     .argument('[file]', 'instead of USHER_POLICY')
     .action(async (file: string | undefined) => {
-      const { readFile } = await import('node:fs/promises');
       const name = file ?? env.USHER_POLICY ?? 'config/policy.yaml';
       const policy = parsePolicy(await readFile(name, 'utf8'), name);
       say(
         `${name} is right: ${policy.rules.length} rules, ${policy.sources.length} sources, version ${policy.version}.`,
       );
     });
+  policyCommand
+    .command('schema')
+    .description('the JSON schema of the policy, for editors')
+    .action(() => say(JSON.stringify(policyJsonSchema(), null, 2)));
 
   try {
     await program.parseAsync(argv, { from: 'user' });

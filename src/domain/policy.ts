@@ -40,6 +40,10 @@ const source = z.strictObject({
   kind: z.enum(['scim', 'graph', 'csv', 'console']),
   domains: z.array(nonEmpty.transform((domain) => domain.toLowerCase())).default([]),
   maximumRole: z.enum(roles).default('Member'),
+  /** What one process lets this source ask; above it 429 with Retry-After. */
+  requestsPerSecond: z.number().positive().optional(),
+  /** How long nothing may be heard of it before that is an alert. */
+  silentAfterHours: z.number().positive().default(24),
 });
 
 const accountKind = z.enum(['builtin', 'oncehub']);
@@ -59,8 +63,8 @@ export const policySchema = z
       .array(source)
       .min(1)
       .default([
-        { name: 'scim', kind: 'scim', domains: [], maximumRole: 'Member' },
-        { name: 'graph', kind: 'graph', domains: [], maximumRole: 'Member' },
+        { name: 'scim', kind: 'scim', domains: [], maximumRole: 'Member', silentAfterHours: 24 },
+        { name: 'graph', kind: 'graph', domains: [], maximumRole: 'Member', silentAfterHours: 24 },
       ]),
     rules: z.array(rule).default([]),
     bookingPages: z

@@ -48,7 +48,8 @@ async function reconsider(
   const takes =
     person.lifecycle === 'wanted' && (change.lifecycle !== 'wanted' || takesSomething(person.wish, change.wish));
   if (takes) result.waiting += 1;
-  else if (gives && (await store.changeWish(person.personId, person.generation, change, cause))) result.changed += 1;
+  else if (gives && (await store.changeWish(person.personId, person.generation, change, known.reconsider, cause)))
+    result.changed += 1;
 }
 
 function takesSomething(
@@ -61,4 +62,19 @@ function takesSomething(
     before.licenses.some((kind) => !after.licenses.includes(kind)) ||
     before.bookingPages.some((page) => !after.bookingPages.includes(page))
   );
+}
+
+/** A new look at people whose groups changed: what the sources say now becomes their wish. */
+export async function reconsiderPeople(store: PolicyStore, policy: Policy, personIds: string[]): Promise<void> {
+  for (const personId of personIds) {
+    const one = await store.withSources(personId);
+    const first = one?.users[0];
+    if (!one || !first || one.known.reconsider === 0) continue;
+    const { person, reconsider } = one.known;
+    const change = changeFor(one.users, person, policy, first);
+    // Somebody who changed meanwhile keeps the mark, and is looked at again.
+    if (!change.newGeneration) await store.reconsidered(personId, reconsider);
+    else
+      await store.changeWish(personId, person.generation, change, reconsider, { actor: 'usher', by: 'groups changed' });
+  }
 }

@@ -182,7 +182,7 @@ function shownAs(users: DirectoryUser[], policy: Policy, own: DirectoryUser): Sh
 
 /** Turned active again, a user speaks from now on. */
 function turned(after: DirectoryUser, before: DirectoryUser, now: Date): DirectoryUser {
-  return { ...after, activeSince: after.active && !before.active ? now : before.activeSince };
+  return { ...after, groups: before.groups, activeSince: after.active && !before.active ? now : before.activeSince };
 }
 
 /** Only what differs, for the history. */

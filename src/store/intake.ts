@@ -5,8 +5,18 @@ import type { Candidate } from '../domain/correlate.ts';
 import { foldAddress } from '../domain/email-address.ts';
 import { UsherError } from '../errors.ts';
 import type { Cause, IntakeStore, PersonChange, PersonWithSources, StoredUser, UserToWrite } from '../ports.ts';
-import { type Named, run, transaction, translate } from './database.ts';
-import { describedBy, directoryUserFrom, knownFrom, type PersonRow, storedFrom, type UserRow } from './rows.ts';
+import { type Named, run, transaction } from './database.ts';
+import { listPage } from './list.ts';
+import {
+  describedBy,
+  directoryUserFrom,
+  knownFrom,
+  membershipsOf,
+  type PersonRow,
+  storedFrom,
+  type UserRow,
+  usersOf,
+} from './rows.ts';
 
 /** The sweeper's grace for a fresh wish: the hint that follows the commit normally comes first. */
 const hintGrace = `interval '15 seconds'`;
@@ -34,8 +44,7 @@ with p as (
 select * from u`,
 };
 
-const userColumns =
-  'resource_id, source, person_id, external_id, user_name, active, resource, version, created_at, last_modified_at';
+const userColumns = `resource_id, source, person_id, external_id, user_name, active, resource, version, created_at, last_modified_at, ${membershipsOf('directory_users')} as memberships`;
 
 const findUser: Named = {
   name: 'find-user',
@@ -45,7 +54,7 @@ const findUser: Named = {
 const findForChange: Named = {
   name: 'find-user-for-change',
   text: `
-select to_jsonb(p) as person, (select jsonb_agg(to_jsonb(d)) from directory_users d where d.person_id = p.person_id) as users
+select to_jsonb(p) as person, ${usersOf('p')} as users
 from directory_users u join people p using (person_id)
 where u.resource_id = $1 and u.source = $2 and u.deleted_at is null`,
 };
@@ -53,7 +62,7 @@ where u.resource_id = $1 and u.source = $2 and u.deleted_at is null`,
 const loadWithSources: Named = {
   name: 'load-with-sources',
   text: `
-select to_jsonb(p) as person, (select jsonb_agg(to_jsonb(d)) from directory_users d where d.person_id = p.person_id) as users
+select to_jsonb(p) as person, ${usersOf('p')} as users
 from people p where p.person_id = $1 for update of p`,
 };
 
@@ -94,7 +103,8 @@ with u as (
   update directory_users set deleted_at = now(), version = version + 1, last_modified_at = now()
   where resource_id = $13 and version = $14 and deleted_at is null
   returning resource_id
-), p as (${changePersonText} and exists (select 1 from u) returning person_id),
+), g as (delete from group_members where member_id in (select resource_id from u)),
+p as (${changePersonText} and exists (select 1 from u) returning person_id),
 h as (
   insert into history (person_id, actor, cause, action, before, after) select p.person_id, $15, $16, 'user.deleted', $17::jsonb, null from p
 )
@@ -161,34 +171,28 @@ export function intakeStore(pool: pg.Pool): IntakeStore {
       return rows[0] ? storedFrom(rows[0]) : null;
     },
 
-    async findUsers(source, query) {
-      const filter = query.filter ?? { sql: 'true', parameters: [] };
-      const parameters = [...filter.parameters, source];
-      const where = `u.source = $${parameters.length} and u.deleted_at is null and (${filter.sql})`;
-      const order = query.sort
-        ? `${query.sort.sql} ${query.sort.descending ? 'desc nulls first' : 'asc nulls last'}, u.created_at, u.resource_id`
-        : 'u.created_at, u.resource_id';
-      try {
-        const items =
-          query.limit > 0
-            ? (
-                await pool.query<UserRow>(
-                  `select u.* from directory_users u where ${where} order by ${order} offset ${Math.trunc(query.offset)} limit ${Math.trunc(query.limit)}`,
-                  parameters,
-                )
-              ).rows
-            : [];
-        // A first page that is not full is its own total.
-        if (query.offset === 0 && items.length < query.limit)
-          return { items: items.map(storedFrom), total: items.length };
-        const counted = await pool.query<{ total: string }>(
-          `select count(*) as total from directory_users u where ${where}`,
-          parameters,
-        );
-        return { items: items.map(storedFrom), total: Number(counted.rows[0]?.total ?? 0) };
-      } catch (error) {
-        throw translate(error);
-      }
+    findUsers: (source, query) =>
+      listPage<UserRow, StoredUser>(
+        pool,
+        {
+          from: 'directory_users u',
+          holds: (parameter) => `u.source = ${parameter} and u.deleted_at is null`,
+          id: 'u.resource_id',
+          createdAt: 'u.created_at',
+          columns: `u.*, ${membershipsOf('u')} as memberships`,
+        },
+        source,
+        query,
+        storedFrom,
+      ),
+
+    async peopleBehind(personIds) {
+      const rows = await run<PersonRow>(
+        pool,
+        { name: 'people-behind', text: 'select * from people where person_id = any($1::uuid[])' },
+        [personIds],
+      );
+      return new Map(rows.map((row) => [row.person_id, knownFrom(row)]));
     },
 
     async findUserForChange(source, resourceId) {

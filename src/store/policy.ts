@@ -2,7 +2,7 @@
 import type pg from 'pg';
 import type { PolicyStore } from '../ports.ts';
 import { run } from './database.ts';
-import { directoryUserFrom, knownFrom, type PersonRow, type UserRow } from './rows.ts';
+import { directoryUserFrom, knownFrom, type PersonRow, type UserRow, usersOf } from './rows.ts';
 
 export function policyStore(pool: pg.Pool): PolicyStore {
   return {
@@ -31,7 +31,7 @@ export function policyStore(pool: pg.Pool): PolicyStore {
         pool,
         {
           name: 'everybody',
-          text: `select to_jsonb(p) as person, (select jsonb_agg(to_jsonb(d)) from directory_users d where d.person_id = p.person_id) as users
+          text: `select to_jsonb(p) as person, ${usersOf('p')} as users
                  from people p where person_id > coalesce($1::uuid, '00000000-0000-0000-0000-000000000000') order by person_id limit $2`,
         },
         [afterPersonId, limit],
@@ -39,22 +39,58 @@ export function policyStore(pool: pg.Pool): PolicyStore {
       return rows.map((row) => ({ known: knownFrom(row.person), users: (row.users ?? []).map(directoryUserFrom) }));
     },
 
-    async changeWish(personId, generation, change, cause) {
+    async withSources(personId) {
+      const rows = await run<{ person: PersonRow; users: UserRow[] | null }>(
+        pool,
+        {
+          name: 'with-sources',
+          text: `select to_jsonb(p) as person, ${usersOf('p')} as users from people p where person_id = $1`,
+        },
+        [personId],
+      );
+      return rows[0] ? { known: knownFrom(rows[0].person), users: (rows[0].users ?? []).map(directoryUserFrom) } : null;
+    },
+
+    async changeWish(personId, generation, change, seenReconsider, cause) {
       const rows = await run(
         pool,
         {
           name: 'change-wish',
           text: `
 with p as (
-  update people set lifecycle = $3, wish = $4::jsonb, generation = generation + 1, ready = false, next_at = now(),
-    leaving_since = case when $3 = 'wanted' then null else leaving_since end, suspended_at = case when $3 = 'wanted' then null else suspended_at end
+  update people set lifecycle = $3, wish = $4::jsonb, leave = $5::jsonb, generation = generation + 1, ready = false, next_at = now(),
+    leaving_since = case when $3 = 'leaving' and lifecycle <> 'leaving' then now() when $3 in ('wanted', 'out_of_scope') then null else leaving_since end,
+    suspended_at = case when $3 = 'wanted' then null else suspended_at end,
+    reconsider = case when reconsider = $6 then 0 else reconsider end
   where person_id = $1 and generation = $2 returning person_id
-), h as (insert into history (person_id, actor, cause, action, before, after) select person_id, $5, $6, 'wish.changed', null, $4::jsonb from p)
+), h as (insert into history (person_id, actor, cause, action, before, after) select person_id, $7, $8, 'wish.changed', null, jsonb_build_object('lifecycle', $3::text, 'wish', $4::jsonb) from p)
 select 1 from p`,
         },
-        [personId, generation, change.lifecycle, JSON.stringify(change.wish), cause.actor, cause.by],
+        [
+          personId,
+          generation,
+          change.lifecycle,
+          json(change.wish),
+          json(change.leave),
+          seenReconsider,
+          cause.actor,
+          cause.by,
+        ],
       );
       return rows.length > 0;
     },
+
+    async reconsidered(personId, seenReconsider) {
+      await run(
+        pool,
+        {
+          name: 'reconsidered',
+          text: 'update people set reconsider = 0 where person_id = $1 and reconsider = $2 and reconsider > 0',
+        },
+        [personId, seenReconsider],
+      );
+    },
   };
 }
+
+const json = (value: unknown): string | null => (value === null || value === undefined ? null : JSON.stringify(value));

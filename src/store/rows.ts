@@ -21,6 +21,7 @@ export interface PersonRow {
   created_at: Date | string;
   conditions: Record<string, unknown>;
   ready: boolean;
+  reconsider: number;
   source: string;
   external_id: string | null;
   user_name: string;
@@ -62,7 +63,12 @@ export function conditionsFrom(stored: Record<string, unknown>): Conditions {
 }
 
 export function knownFrom(row: PersonRow): KnownPerson {
-  return { person: personFrom(row), conditions: conditionsFrom(row.conditions), ready: row.ready };
+  return {
+    person: personFrom(row),
+    conditions: conditionsFrom(row.conditions),
+    ready: row.ready,
+    reconsider: row.reconsider,
+  };
 }
 
 export function shownFrom(row: PersonRow): ShownPerson {
@@ -77,6 +83,13 @@ export function shownFrom(row: PersonRow): ShownPerson {
   };
 }
 
+/** A group of the user's own source, as the membership subquery gives it. */
+interface Membership {
+  id: string;
+  externalId: string | null;
+  name: string;
+}
+
 export interface UserRow {
   resource_id: string;
   source: string;
@@ -88,6 +101,7 @@ export interface UserRow {
   version: number;
   created_at: Date | string;
   last_modified_at: Date | string;
+  memberships: Membership[] | null;
   described: Record<string, unknown>;
   active_since: Date | string;
   deleted_at: Date | string | null;
@@ -102,6 +116,7 @@ export function storedFrom(row: UserRow): StoredUser {
     userName: row.user_name,
     active: row.active,
     resource: row.resource,
+    groups: (row.memberships ?? []).map((group) => ({ value: group.id, display: group.name })),
     version: row.version,
     createdAt: new Date(row.created_at),
     lastModifiedAt: new Date(row.last_modified_at),
@@ -116,6 +131,10 @@ export function directoryUserFrom(row: UserRow): DirectoryUser {
     externalId: row.external_id,
     userName: row.user_name,
     active: row.active,
+    groups: (row.memberships ?? []).map((group) => ({
+      ids: [group.id, ...(group.externalId ? [group.externalId] : [])],
+      name: group.name,
+    })),
     activeSince: new Date(row.active_since),
     deletedAt: date(row.deleted_at),
   };
@@ -131,7 +150,18 @@ export function describedBy(user: DirectoryUser): Record<string, unknown> {
     active: _active,
     activeSince: _since,
     deletedAt: _deleted,
+    groups: _groups,
     ...rest
   } = user;
   return rest;
+}
+
+/** The groups of one user, by the index on members. `user` is the alias of directory_users. */
+export function membershipsOf(user: string): string {
+  return `(select jsonb_agg(jsonb_build_object('id', mg.group_id, 'externalId', mg.external_id, 'name', mg.display_name) order by mg.display_name) from group_members mm join groups mg using (group_id) where mm.member_id = ${user}.resource_id)`;
+}
+
+/** A person's users with their groups, as one json list. `person` is the alias of people. */
+export function usersOf(person: string): string {
+  return `(select jsonb_agg(to_jsonb(d) || jsonb_build_object('memberships', ${membershipsOf('d')})) from directory_users d where d.person_id = ${person}.person_id)`;
 }

@@ -3,17 +3,22 @@ import type { Store } from '../ports.ts';
 import { accessStore } from './access.ts';
 import { adminStore } from './admin.ts';
 import { type Database, translate } from './database.ts';
+import { groupStore } from './groups.ts';
 import { intakeStore } from './intake.ts';
 import { policyStore } from './policy.ts';
+import { requestLogStore } from './request-log.ts';
 import { stepStore } from './steps.ts';
 
-export function openStore(database: Database): Store {
+/** `groupsMatter`: does any rule of the policy ask for a group? */
+export function openStore(database: Database, groupsMatter = true): Store {
   return {
     ...intakeStore(database.pool),
     ...stepStore(database.pool),
     ...adminStore(database),
     ...accessStore(database.pool),
     ...policyStore(database.pool),
+    ...groupStore(database.pool, groupsMatter),
+    ...requestLogStore(database.pool),
     async ping() {
       await database.pool.query('select 1').catch((error: unknown) => {
         throw translate(error);

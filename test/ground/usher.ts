@@ -74,6 +74,7 @@ export async function startUsher(options: UsherOptions = {}): Promise<Usher> {
       scope: 'https://graph.microsoft.com/.default',
       ownAuthority: true,
     },
+    scimLimits: { bodyBytes: 1_048_576, pageSize: 200, bulkOperations: 1000, membersPerRequest: 20_000 },
     logLevel: process.env.TEST_LOG ?? 'silent',
     policy: parsePolicy(options.policy ?? plainPolicy, 'test policy'),
   };

@@ -1,16 +1,24 @@
-/** Discovery documents (RFC 7644 section 4, RFC 7643 sections 5 to 7): what they say is what the server does. */
-import { scimLimits } from './limits.ts';
-import { schemaDocuments, urns, userSchema } from './schema.ts';
+/** Discovery documents (RFC 7644 section 4, RFC 7643 sections 5 to 7, RFC 9865 section 4): what they say is what the server does. */
+import type { ScimLimits } from './limits.ts';
+import { groupSchema, schemaDocuments, urns, userSchema } from './schema.ts';
 
-export function serviceProviderConfig(base: string) {
+export function serviceProviderConfig(base: string, limits: ScimLimits) {
   return {
     schemas: ['urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig'],
     patch: { supported: true },
-    bulk: { supported: false, maxOperations: 0, maxPayloadSize: scimLimits.bodyBytes },
-    filter: { supported: true, maxResults: scimLimits.pageSize },
+    bulk: { supported: true, maxOperations: limits.bulkOperations, maxPayloadSize: limits.bodyBytes },
+    filter: { supported: true, maxResults: limits.pageSize },
     changePassword: { supported: false },
-    sort: { supported: false },
+    sort: { supported: true },
     etag: { supported: true },
+    pagination: {
+      cursor: true,
+      index: true,
+      defaultPaginationMethod: 'index',
+      defaultPageSize: limits.defaultPageSize,
+      maxPageSize: limits.pageSize,
+      cursorTimeout: limits.cursorSeconds,
+    },
     authenticationSchemes: [
       {
         type: 'oauthbearertoken',
@@ -25,17 +33,27 @@ export function serviceProviderConfig(base: string) {
 }
 
 export function resourceTypes(base: string) {
+  const type = (id: string, endpoint: string, description: string, schema: string, extensions: string[]) => ({
+    schemas: ['urn:ietf:params:scim:schemas:core:2.0:ResourceType'],
+    id,
+    name: id,
+    description,
+    endpoint,
+    schema,
+    ...(extensions.length > 0
+      ? { schemaExtensions: extensions.map((extension) => ({ schema: extension, required: false })) }
+      : {}),
+    meta: { resourceType: 'ResourceType', location: `${base}/ResourceTypes/${id}` },
+  });
   return [
-    {
-      schemas: ['urn:ietf:params:scim:schemas:core:2.0:ResourceType'],
-      id: 'User',
-      name: 'User',
-      description: 'People to be made bookable',
-      endpoint: '/Users',
-      schema: urns.user,
-      schemaExtensions: userSchema.extensions.map((extension) => ({ schema: extension.urn, required: false })),
-      meta: { resourceType: 'ResourceType', location: `${base}/ResourceTypes/User` },
-    },
+    type(
+      'User',
+      '/Users',
+      'People to be made bookable',
+      urns.user,
+      userSchema.extensions.map((extension) => extension.urn),
+    ),
+    type('Group', '/Groups', 'Groups that the policy gives by', groupSchema.urn, []),
   ];
 }
 

@@ -1,2 +1,18 @@
 /** What one request may ask for; announced in ServiceProviderConfig where the RFC has a place for it. */
-export const scimLimits = { bodyBytes: 1_048_576, pageSize: 200, defaultPageSize: 100 };
+export interface ScimLimits {
+  bodyBytes: number;
+  pageSize: number;
+  defaultPageSize: number;
+  bulkOperations: number;
+  membersPerRequest: number;
+  cursorSeconds: number;
+}
+
+export const defaultScimLimits: ScimLimits = {
+  bodyBytes: 1_048_576,
+  pageSize: 200,
+  defaultPageSize: 100,
+  bulkOperations: 1000,
+  membersPerRequest: 20_000,
+  cursorSeconds: 3600,
+};

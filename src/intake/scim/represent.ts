@@ -2,6 +2,7 @@
 import type { StoredUser } from '../../ports.ts';
 import { holderOf, type Resource } from './normalise.ts';
 import { type AttributePath, type ResourceSchema, resolvePath, urns, userSchema } from './schema.ts';
+import { versionOf } from './version.ts';
 
 export interface Projection {
   include: AttributePath[] | null;
@@ -25,9 +26,13 @@ export function readProjection(
   return { include, exclude: include ? [] : (list(query.excludedAttributes) ?? []) };
 }
 
-export const versionOf = (user: Pick<StoredUser, 'version'>): string => `W/"${user.version}"`;
-
-export function representUser(user: StoredUser, base: string, projection: Projection = everything): Resource {
+/** `status` is the read-only part of the Usher extension, for who asked for it by name. */
+export function representUser(
+  user: StoredUser,
+  base: string,
+  projection: Projection = everything,
+  status: Resource | null = null,
+): Resource {
   const extensions = userSchema.extensions
     .map((extension) => extension.urn)
     .filter((urn) => user.resource[urn] !== undefined);
@@ -36,6 +41,10 @@ export function representUser(user: StoredUser, base: string, projection: Projec
     id: user.resourceId,
     ...user.resource,
     active: user.active,
+    ...(user.groups.length > 0
+      ? { groups: user.groups.map((group) => ({ ...group, $ref: `${base}/Groups/${group.value}`, type: 'direct' })) }
+      : {}),
+    ...(status ? { [urns.usher]: { ...(user.resource[urns.usher] as Resource | undefined), ...status } } : {}),
     meta: {
       resourceType: 'User',
       created: user.createdAt.toISOString(),

@@ -12,175 +12,142 @@ import express, {
   type Router,
 } from 'express';
 import type { Access } from '../../access.ts';
+import type { Policy } from '../../domain/policy.ts';
 import { asUsherError, UsherError } from '../../errors.ts';
 import type { Log } from '../../log.ts';
-import type { Cause, IntakeStore, StoredUser } from '../../ports.ts';
+import type { GroupStore, IntakeStore, RequestLogStore } from '../../ports.ts';
 import type { Intake } from '../record-change.ts';
-import { compileFilter } from './compile-filter.ts';
+import { runBulk } from './bulk.ts';
 import { resourceTypes, schemaByUrn, schemaList, serviceProviderConfig } from './discovery.ts';
-import { parseFilter } from './filter.ts';
-import { scimLimits } from './limits.ts';
-import { directoryUserFrom } from './mapping.ts';
-import { checkUser, normaliseResource, type Resource, sameValues } from './normalise.ts';
-import { applyPatch, readOperations } from './patch.ts';
-import { type Projection, readProjection, representUser, versionOf } from './represent.ts';
-import { urns, userSchema } from './schema.ts';
+import type { Asked, Caller, Endpoint, Reply } from './endpoint.ts';
+import { groupsEndpoint } from './groups.ts';
+import type { ScimLimits } from './limits.ts';
+import { openListing } from './listing.ts';
+import { openRateLimit, type RateLimit } from './rate-limit.ts';
+import type { RequestLog } from './request-log.ts';
+import { urns } from './schema.ts';
+import { usersEndpoint } from './users.ts';
 
 export interface ScimParts {
-  store: IntakeStore;
+  store: IntakeStore & GroupStore & RequestLogStore;
   intake: Intake;
   access: Access;
+  policy: Policy;
+  limits: ScimLimits;
+  requestLog: RequestLog;
   log: Log;
   /** How others reach us, without a path; null to go by the request. */
   publicUrl: string | null;
   now: () => Date;
 }
 
-/** What authentication found out about the caller. */
-interface Caller {
-  source: string;
-  cause: Cause;
-}
-
 export function scimRouter(parts: ScimParts): Router {
   const router = express.Router({ caseSensitive: false });
-  const { store, intake } = parts;
+  const { store, intake, limits, now } = parts;
+  const listing = openListing(limits, () => store.cursorSecret(), now);
+  const endpoints: Record<string, Endpoint> = {
+    Users: usersEndpoint({ store, intake, listing, now }),
+    Groups: groupsEndpoint({ store, listing, limits }),
+  };
   const base = (request: Request): string =>
     `${parts.publicUrl ?? `${request.protocol}://${request.get('host') ?? 'localhost'}`}/scim/v2`;
+  const asked = (request: Request, response: Response): Asked => ({
+    base: base(request),
+    caller: response.locals.caller as Caller,
+    query: request.query,
+    ifMatch: request.get('if-match'),
+    ifNoneMatch: request.get('if-none-match'),
+    body: request.body,
+  });
 
-  router.use(authenticate(parts));
+  router.use(logged(parts));
+  router.use(
+    authenticate(
+      parts,
+      openRateLimit(() => now().getTime()),
+    ),
+  );
   router.use(mediaType);
-  router.use(express.json({ type: () => true, limit: scimLimits.bodyBytes, strict: false, inflate: true }));
-
-  router.get('/ServiceProviderConfig', forbidFilter, (request, response) =>
-    send(response, 200, serviceProviderConfig(base(request))),
+  router.use(
+    express.json({
+      type: () => true,
+      limit: limits.bodyBytes,
+      strict: false,
+      inflate: true,
+      verify: (_request, _response, body) => checkDepth(body),
+    }),
   );
-  router.get('/ResourceTypes', forbidFilter, (request, response) =>
-    send(response, 200, list(resourceTypes(base(request)))),
+
+  const discovery = express.Router();
+  discovery.get('/ServiceProviderConfig', forbidFilter, (request, response) => {
+    send(response, 200, serviceProviderConfig(base(request), limits));
+  });
+  for (const [path, all, one] of [
+    [
+      '/ResourceTypes',
+      resourceTypes,
+      (id: string, at: string) => resourceTypes(at).find((type) => type.id.toLowerCase() === id.toLowerCase()),
+    ],
+    ['/Schemas', schemaList, schemaByUrn],
+  ] as const) {
+    discovery.get(path, forbidFilter, (request, response) => {
+      const resources = all(base(request));
+      send(response, 200, {
+        schemas: [urns.listResponse],
+        totalResults: resources.length,
+        startIndex: 1,
+        itemsPerPage: resources.length,
+        Resources: resources,
+      });
+    });
+    discovery.get(`${path}/:id`, (request, response) => {
+      const found = one(request.params.id, base(request));
+      if (!found) throw new UsherError('not_found', `There is nothing at ${path}/${request.params.id.slice(0, 100)}.`);
+      send(response, 200, found);
+    });
+  }
+  router.use(discovery);
+
+  for (const [name, endpoint] of Object.entries(endpoints)) {
+    router.get(`/${name}`, async (request, response) =>
+      answer(response, await endpoint.list(asked(request, response))),
+    );
+    router.post(`/${name}`, async (request, response) =>
+      answer(response, await endpoint.create(asked(request, response))),
+    );
+    router.post(`/${name}/.search`, async (request, response) => {
+      answer(response, await endpoint.list({ ...asked(request, response), query: readSearchBody(request.body) }));
+    });
+    router.get(`/${name}/:id`, async (request, response) =>
+      answer(response, await endpoint.read(asked(request, response), request.params.id)),
+    );
+    router.put(`/${name}/:id`, async (request, response) =>
+      answer(response, await endpoint.replace(asked(request, response), request.params.id)),
+    );
+    router.patch(`/${name}/:id`, async (request, response) =>
+      answer(response, await endpoint.patch(asked(request, response), request.params.id)),
+    );
+    router.delete(`/${name}/:id`, async (request, response) =>
+      answer(response, await endpoint.remove(asked(request, response), request.params.id)),
+    );
+  }
+  router.post('/Bulk', async (request, response) =>
+    answer(response, await runBulk(asked(request, response), endpoints, limits)),
   );
-  router.get('/ResourceTypes/:name', (request, response) => {
-    const found = resourceTypes(base(request)).find(
-      (type) => type.id.toLowerCase() === request.params.name.toLowerCase(),
-    );
-    if (!found) throw new UsherError('not_found', `There is no resource type ${request.params.name}.`);
-    send(response, 200, found);
-  });
-  router.get('/Schemas', forbidFilter, (request, response) => send(response, 200, list(schemaList(base(request)))));
-  router.get('/Schemas/:urn', (request, response) => {
-    const found = schemaByUrn(request.params.urn, base(request));
-    if (!found) throw new UsherError('not_found', `There is no schema ${request.params.urn}.`);
-    send(response, 200, found);
-  });
-
-  router.get('/Users', async (request, response) => {
-    const query = readQuery(request.query);
-    const page = await store.findUsers(callerOf(response).source, query);
-    send(response, 200, {
-      schemas: [urns.listResponse],
-      totalResults: page.total,
-      startIndex: query.offset + 1,
-      itemsPerPage: page.items.length,
-      Resources: page.items.map((user) => representUser(user, base(request), query.projection)),
-    });
-  });
-
-  router.post('/Users', async (request, response) => {
-    const { source, cause } = callerOf(response);
-    const projection = readProjection(request.query, userSchema);
-    const resource = normaliseResource(request.body, userSchema);
-    checkUser(resource);
-    const user = directoryUserFrom(resource, { source, resourceId: randomUUID(), activeSince: parts.now() });
-    const stored = await intake.create(user, resource, cause);
-    answerUser(request, response, 201, stored, projection);
-  });
-
-  router.get('/Users/:id', async (request, response) => {
-    const projection = readProjection(request.query, userSchema);
-    const stored = await store.findUser(callerOf(response).source, request.params.id);
-    if (!stored) throw unknownUser(request.params.id);
-    const wanted = request.get('if-none-match');
-    if (wanted !== undefined && namesVersion(wanted, stored)) {
-      response.status(304).set('ETag', versionOf(stored)).end();
-      return;
-    }
-    answerUser(request, response, 200, stored, projection);
-  });
-
-  router.put('/Users/:id', async (request, response) => {
-    const projection = readProjection(request.query, userSchema);
-    const resource = normaliseResource(request.body, userSchema);
-    checkUser(resource);
-    const stored = await changeUser(request, response, () => resource);
-    answerUser(request, response, 200, stored, projection);
-  });
-
-  router.patch('/Users/:id', async (request, response) => {
-    const projection = readProjection(request.query, userSchema);
-    const operations = readOperations(request.body);
-    const stored = await changeUser(request, response, (before) => {
-      const { resource, changed } = applyPatch(before, operations, userSchema);
-      if (!changed) return before;
-      checkUser(resource);
-      return resource;
-    });
-    answerUser(request, response, 200, stored, projection);
-  });
-
-  router.delete('/Users/:id', async (request, response) => {
-    const { source, cause } = callerOf(response);
-    const removed = await intake.remove(
-      source,
-      String(request.params.id),
-      (before) => checkIfMatch(request, before),
-      cause,
-    );
-    if (!removed) throw unknownUser(String(request.params.id));
-    response.status(204).end();
-  });
-
-  /** The same resource back means: nothing to write, and nothing moves. */
-  async function changeUser(
-    request: Request,
-    response: Response,
-    edit: (before: Resource) => Resource,
-  ): Promise<StoredUser> {
-    const { source, cause } = callerOf(response);
-    const id = String(request.params.id);
-    const stored = await intake.change(
-      source,
-      id,
-      (before) => {
-        checkIfMatch(request, before);
-        const resource = edit(before.resource);
-        if (resource === before.resource || sameValues(resource, before.resource)) return 'unchanged';
-        return { user: directoryUserFrom(resource, { source, resourceId: id, activeSince: parts.now() }), resource };
-      },
-      cause,
-    );
-    if (!stored) throw unknownUser(id);
-    return stored;
-  }
-
-  function answerUser(
-    request: Request,
-    response: Response,
-    status: number,
-    stored: StoredUser,
-    projection: Projection,
-  ): void {
-    const body = representUser(stored, base(request), projection);
-    response
-      .set('ETag', versionOf(stored))
-      .set(status === 201 ? 'Location' : 'Content-Location', `${base(request)}/Users/${stored.resourceId}`);
-    send(response, status, body);
-  }
 
   const allowed: Record<string, string> = {
     '/Users': 'GET, POST',
+    '/Users/.search': 'POST',
     '/Users/:id': 'GET, PUT, PATCH, DELETE',
+    '/Groups': 'GET, POST',
+    '/Groups/.search': 'POST',
+    '/Groups/:id': 'GET, PUT, PATCH, DELETE',
+    '/Bulk': 'POST',
     '/ServiceProviderConfig': 'GET',
     '/ResourceTypes': 'GET',
+    '/ResourceTypes/:id': 'GET',
     '/Schemas': 'GET',
+    '/Schemas/:id': 'GET',
   };
   for (const [path, methods] of Object.entries(allowed)) {
     router.all(path, (_request, response) => {
@@ -191,6 +158,9 @@ export function scimRouter(parts: ScimParts): Router {
   router.all('/Me', () => {
     throw new UsherError('not_implemented', '/Me is not offered: a token belongs to a source, not to a user.');
   });
+  router.all('/.search', () => {
+    throw new UsherError('not_implemented', 'Search one resource type: /Users/.search or /Groups/.search.');
+  });
   router.use((request) => {
     throw new UsherError('not_found', `There is nothing at ${request.path}.`);
   });
@@ -198,24 +168,96 @@ export function scimRouter(parts: ScimParts): Router {
   return router;
 }
 
+function answer(response: Response, reply: Reply): void {
+  if (reply.version) response.set('ETag', reply.version);
+  if (reply.location) response.set(reply.status === 201 ? 'Location' : 'Content-Location', reply.location);
+  if (reply.body === undefined) response.status(reply.status).end();
+  else send(response, reply.status, reply.body);
+}
+
+/** RFC 7644 section 3.4.3: the same parameters as a GET, in a body. */
+function readSearchBody(body: unknown): Record<string, unknown> {
+  if (body === null || typeof body !== 'object' || Array.isArray(body))
+    throw new UsherError('invalid_syntax', 'The body must be a JSON object.');
+  const names = ['attributes', 'excludedAttributes', 'filter', 'sortBy', 'sortOrder', 'startIndex', 'count', 'cursor'];
+  const entries = Object.entries(body).map(
+    ([key, value]) => [names.find((name) => name.toLowerCase() === key.toLowerCase()), value] as const,
+  );
+  return Object.fromEntries(entries.filter(([name, value]) => name !== undefined && value !== null));
+}
+
+/** Who fails to show a live token this often is asked to wait; a live one is never kept waiting by another's failures behind one proxy. */
+const failuresPerSecond = 0.2;
+const failuresAtOnce = 20;
+
 /** The token is judged before the body is read; its source is all that the request can see. */
-function authenticate({ access }: ScimParts): RequestHandler {
+function authenticate({ access, policy }: ScimParts, rates: RateLimit): RequestHandler {
+  const limitOf = new Map(policy.sources.map((source) => [source.name, source.requestsPerSecond]));
   return async (request, response, next) => {
-    const token = await access.identify(request.get('authorization'), 'scim');
+    const from = `address ${request.ip ?? ''}`;
+    const token = await access.identify(request.get('authorization'), 'scim').catch((error: unknown) => {
+      if (error instanceof UsherError && error.code === 'unauthorized')
+        rates.take(from, failuresPerSecond, failuresAtOnce);
+      throw error;
+    });
     const source = token.source ?? 'scim';
-    const requestId = request.get('x-request-id')?.slice(0, 100) ?? randomUUID();
-    response.set('X-Request-Id', requestId);
-    if (await access.isPaused(source))
-      throw new UsherError('source_paused', `Source ${source} is paused.`, { retryAfterSeconds: 300 });
     response.locals.caller = {
       source,
-      cause: { actor: `scim:${source}`, by: `request:${requestId}` },
+      cause: { actor: `scim:${source}`, by: `request:${response.locals.requestId}` },
     } satisfies Caller;
+    if (await access.isPaused(source))
+      throw new UsherError('source_paused', `Source ${source} is paused.`, { retryAfterSeconds: 300 });
+    const perSecond = limitOf.get(source);
+    if (perSecond) rates.take(`source ${source}`, perSecond, Math.max(1, perSecond));
     next();
   };
 }
 
-const callerOf = (response: Response): Caller => response.locals.caller as Caller;
+/** Every request that showed a live token is written down, with what it sent and what it was answered. */
+function logged({ requestLog, now }: ScimParts): RequestHandler {
+  return (request, response, next) => {
+    const at = now();
+    const requestId = request.get('x-request-id')?.slice(0, 100) ?? randomUUID();
+    response.locals.requestId = requestId;
+    response.set('X-Request-Id', requestId);
+    response.on('finish', () => {
+      const caller = response.locals.caller as Caller | undefined;
+      if (!caller) return;
+      requestLog.add({
+        requestId,
+        source: caller.source,
+        at,
+        method: request.method,
+        path: request.originalUrl.slice(0, 2000),
+        status: response.statusCode,
+        tookMs: now().getTime() - at.getTime(),
+        body: request.body as unknown,
+        answer: (response.locals.refusal as string | undefined) ?? null,
+      });
+    });
+    next();
+  };
+}
+
+/** Deeper than any SCIM resource; what walks a body may recurse this far. */
+const deepestBody = 32;
+
+/** Counts brackets outside of texts, before anything is parsed: one pass, no recursion. */
+function checkDepth(body: Buffer): void {
+  let depth = 0;
+  let inText = false;
+  for (let at = 0; at < body.length; at++) {
+    const byte = body[at];
+    if (inText) {
+      if (byte === 0x5c) at++;
+      else if (byte === 0x22) inText = false;
+    } else if (byte === 0x22) inText = true;
+    else if (byte === 0x7b || byte === 0x5b) {
+      if (++depth > deepestBody)
+        throw new UsherError('invalid_syntax', `The body is nested deeper than ${deepestBody}.`);
+    } else if (byte === 0x7d || byte === 0x5d) depth--;
+  }
+}
 
 /** RFC 7644 section 3.1 and 3.8. A GET may carry any type: Okta sends one with every request. */
 const mediaType: RequestHandler = (request, _response, next) => {
@@ -245,55 +287,6 @@ const forbidFilter: RequestHandler = (request, _response, next) => {
   next();
 };
 
-const list = (resources: unknown[]) => ({
-  schemas: [urns.listResponse],
-  totalResults: resources.length,
-  startIndex: 1,
-  itemsPerPage: resources.length,
-  Resources: resources,
-});
-
-const unknownUser = (id: string): UsherError =>
-  new UsherError('not_found', `There is no user ${id.slice(0, 100)} in this source.`);
-
-function readQuery(query: Record<string, unknown>) {
-  const { filter: text } = query;
-  if (text !== undefined && typeof text !== 'string')
-    throw new UsherError('invalid_filter', 'filter is given more than once.');
-  const startIndex = Math.max(1, readInteger(query.startIndex, 'startIndex') ?? 1);
-  const count = Math.min(
-    scimLimits.pageSize,
-    Math.max(0, readInteger(query.count, 'count') ?? scimLimits.defaultPageSize),
-  );
-  return {
-    filter: text === undefined || text.trim() === '' ? null : compileFilter(parseFilter(text, userSchema)),
-    sort: null,
-    offset: startIndex - 1,
-    limit: count,
-    projection: readProjection(query, userSchema),
-  };
-}
-
-function readInteger(value: unknown, name: string): number | null {
-  if (value === undefined || value === '') return null;
-  if (typeof value !== 'string' || !/^-?\d{1,9}$/.test(value.trim()))
-    throw new UsherError('invalid_value', `${name} must be a whole number.`);
-  return Number(value);
-}
-
-/** RFC 7644 section 3.14, RFC 9110 section 13.1: a list of versions, or * for any. Weak and strong forms of our version are the same one. */
-function namesVersion(header: string, stored: StoredUser): boolean {
-  return header
-    .split(',')
-    .some((entry) => entry.trim() === '*' || entry.trim().replace(/^W\//, '') === `"${stored.version}"`);
-}
-
-function checkIfMatch(request: Request, stored: StoredUser): void {
-  const wanted = request.get('if-match');
-  if (wanted !== undefined && !namesVersion(wanted, stored))
-    throw new UsherError('precondition_failed', `The user is at version ${versionOf(stored)} by now.`);
-}
-
 function send(response: Response, status: number, body: unknown): void {
   response.status(status).type('application/scim+json').send(JSON.stringify(body));
 }
@@ -305,11 +298,12 @@ function answerError(log: Log): ErrorRequestHandler {
       next(thrown);
       return;
     }
-    const error = fromBodyParser(thrown) ?? asUsherError(thrown);
+    const error = thrown instanceof UsherError ? thrown : (fromBodyParser(thrown) ?? asUsherError(thrown));
     const { status, scimType, next: what } = error.row;
     if (status >= 500) log.error({ err: error, path: request.path, method: request.method }, 'SCIM request failed');
     if (status === 401) response.set('WWW-Authenticate', 'Bearer realm="usher-scim"');
     if (status === 503 || status === 429) response.set('Retry-After', String(error.retryAfterSeconds ?? 30));
+    response.locals.refusal = error.message;
     send(response, status, {
       schemas: [urns.error],
       status: String(status),
@@ -326,9 +320,13 @@ function fromBodyParser(thrown: unknown): UsherError | null {
     case 'entity.parse.failed':
       return new UsherError('invalid_syntax', 'The body is no JSON.', { cause: thrown });
     case 'entity.too.large':
-      return new UsherError('payload_too_large', `The body is larger than ${scimLimits.bodyBytes} bytes.`, {
-        cause: thrown,
-      });
+      return new UsherError(
+        'payload_too_large',
+        `The body is larger than ${(thrown as { limit?: number }).limit ?? 0} bytes.`,
+        {
+          cause: thrown,
+        },
+      );
     case 'encoding.unsupported':
     case 'charset.unsupported':
       return new UsherError('unsupported_media_type', 'The encoding is not supported.', { cause: thrown });

@@ -12,6 +12,9 @@ export const urns = {
   listResponse: 'urn:ietf:params:scim:api:messages:2.0:ListResponse',
   patchOp: 'urn:ietf:params:scim:api:messages:2.0:PatchOp',
   error: 'urn:ietf:params:scim:api:messages:2.0:Error',
+  searchRequest: 'urn:ietf:params:scim:api:messages:2.0:SearchRequest',
+  bulkRequest: 'urn:ietf:params:scim:api:messages:2.0:BulkRequest',
+  bulkResponse: 'urn:ietf:params:scim:api:messages:2.0:BulkResponse',
 } as const;
 
 export interface AttributeDefinition {
@@ -76,13 +79,47 @@ const usherExtension = new SchemaDefinition(
       description: 'The link names of the Booking pages wished.',
     }),
     new Attribute('string', 'timeZone', { description: 'An IANA time zone; goes before the core attribute timezone.' }),
+    new Attribute('boolean', 'ready', {
+      mutable: false,
+      returned: true,
+      description: 'Whether the person can be booked. Returned when asked for by name.',
+    }),
+    new Attribute(
+      'complex',
+      'conditions',
+      {
+        mutable: false,
+        multiValued: true,
+        returned: true,
+        description:
+          'What is known about each part of the set-up: why it is not true, and who must act. Returned when asked for by name.',
+      },
+      [
+        new Attribute('string', 'type', { mutable: false }),
+        new Attribute('string', 'status', { mutable: false }),
+        new Attribute('string', 'reason', { mutable: false }),
+        new Attribute('string', 'message', { mutable: false }),
+        new Attribute('string', 'owner', { mutable: false }),
+      ],
+    ),
   ],
 );
+
+/** `returned: request` is a characteristic of RFC 7643 that SCIMMY's attributes can not say. */
+function onRequest(document: SchemaDocument, names: string[]): SchemaDocument {
+  return {
+    ...document,
+    attributes: document.attributes.map((attribute) =>
+      names.includes(attribute.name) ? { ...attribute, returned: 'request' } : attribute,
+    ),
+  };
+}
 
 export const schemaDocuments: SchemaDocument[] = [
   describe(SCIMMY.Schemas.User.definition),
   describe(SCIMMY.Schemas.EnterpriseUser.definition),
-  describe(usherExtension),
+  onRequest(describe(usherExtension), ['ready', 'conditions']),
+  describe(SCIMMY.Schemas.Group.definition),
 ];
 
 function complete(attribute: Described): AttributeDefinition {
@@ -135,6 +172,13 @@ export const userSchema: ResourceSchema = {
     { urn: urns.enterprise, name: 'EnterpriseUser', attributes: attributesOf(urns.enterprise) },
     { urn: urns.usher, name: 'UsherUser', attributes: attributesOf(urns.usher) },
   ],
+};
+
+export const groupSchema: ResourceSchema = {
+  name: 'Group',
+  urn: urns.group,
+  attributes: [...common, ...attributesOf(urns.group)],
+  extensions: [],
 };
 
 export function findAttribute(attributes: AttributeDefinition[], name: string): AttributeDefinition | undefined {
