@@ -247,6 +247,10 @@ function poolsOf(policy: Policy): Record<string, number | null> {
 
 /** The tokens that exist from the first start. Answers a fresh admin token when there was none. */
 async function ensureTokens(store: Store, config: Config): Promise<string | null> {
+  const unset = [config.scimToken ? null : 'USHER_SCIM_TOKEN', config.adminToken ? null : 'USHER_ADMIN_TOKEN'].filter(
+    (label) => label !== null,
+  );
+  await store.retireSettingTokens(unset);
   if (config.scimToken) {
     const sources = config.policy.sources.filter((source) => source.kind === 'scim');
     const source = sources.find((entry) => entry.name === 'scim') ?? sources[0];

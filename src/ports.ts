@@ -288,17 +288,19 @@ export interface StepStore {
   settle(fence: Fence, settlement: Settlement, cause: Cause): Promise<boolean>;
   release(fence: Fence): Promise<void>;
   /** Sets the person's timer from what the conditions say; `timer` is the leaver's clock, `retryAt` a fault's. */
-  rest(personId: string, generation: number, timer: Date | null): Promise<void>;
+  rest(personId: string, generation: number, timer: Date | null, delegation: Policy['delegation']): Promise<void>;
   /** Takes people whose time has come, and gives each a quarter of a minute before they are taken again. */
   takeDue(limit: number): Promise<KnownPerson[]>;
   /** Whoever waits for a seat looks again now; answers the first of them, in the order of the line. */
   wakeWaitingForSeats(): Promise<string[]>;
   /** Which of these pages other wanted people wish for, too. */
   othersWishing(personId: string, linkNames: string[]): Promise<{ personId: string; linkName: string }[]>;
-  /** Person lifecycles and wished pages of the owners of pages. */
+  /** The people behind the owners of pages; `left` once the brake admitted their removal. */
   peopleByAccountUser(
     accountUserIds: string[],
-  ): Promise<{ accountUserId: string; personId: string; lifecycle: Lifecycle; bookingPages: string[] }[]>;
+  ): Promise<
+    { accountUserId: string; personId: string; lifecycle: Lifecycle; bookingPages: string[]; left: boolean }[]
+  >;
   /** Admits a removal or holds it: count and admission are one transaction under one lock. */
   admitRemoval(
     person: Person,
@@ -415,6 +417,8 @@ export interface AccessStore {
     fixed?: boolean;
   }): Promise<LiveToken>;
   revokeToken(tokenId: string): Promise<boolean>;
+  /** Ends tokens that a setting gave and gives no more. */
+  retireSettingTokens(labels: string[]): Promise<void>;
   touch(tokenIds: string[], sources: string[], at: Date): Promise<void>;
   syncSources(sources: { name: string; kind: string }[]): Promise<void>;
   sources(): Promise<SourceRow[]>;
@@ -435,6 +439,8 @@ export interface PolicyStore {
     seenReconsider: number,
     cause: Cause,
   ): Promise<boolean>;
+  /** The person keeps what this policy version would take, until somebody approves. */
+  keepUnder(personId: string, generation: number, version: string): Promise<void>;
   /** Nothing changed for this person by what was looked at. */
   reconsidered(personId: string, seenReconsider: number): Promise<void>;
 }

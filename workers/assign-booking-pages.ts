@@ -7,7 +7,7 @@ import type { StepContext, StepDefinition, StepOutcome } from './step.ts';
 export const assignBookingPages: StepDefinition = { step: 'assign-booking-pages', condition: 'BookingPages', run };
 
 async function run(context: StepContext): Promise<StepOutcome> {
-  const { person, account, policy, fence, plan } = context;
+  const { person, account, policy, fence, plan, did } = context;
   const wished = person.wish?.bookingPages ?? [];
   if (!person.accountUserId)
     return {
@@ -29,7 +29,6 @@ async function run(context: StepContext): Promise<StepOutcome> {
       ),
     };
   }
-  const did: StepOutcome['did'] = [];
   const enabling = new Set(
     decision.actions.filter((action) => action.kind === 'enable').map((action) => action.page.pageId),
   );
@@ -87,7 +86,7 @@ async function look({ person, account, store }: StepContext, wished: string[]): 
       owner,
       alsoWishedBy: others.filter((other) => other.linkName === linkName).map((other) => other.personId),
       wishedForOwner: ownerPerson?.lifecycle === 'wanted' && ownerPerson.bookingPages.includes(linkName),
-      ownerLeaves: ownerPerson !== undefined && ['leaving', 'suspended', 'gone'].includes(ownerPerson.lifecycle),
+      ownerLeaves: ownerPerson?.left ?? false,
     };
   });
 }

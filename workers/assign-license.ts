@@ -15,6 +15,7 @@ async function run({
   fence,
   plan,
   wakeOthers,
+  did,
 }: StepContext): Promise<StepOutcome> {
   const wish = person.wish;
   const user = person.accountUserId ? await account.findById(person.accountUserId) : null;
@@ -28,6 +29,10 @@ async function run({
     wish.licenses,
     user.licenses.map((license) => license.kind),
   );
+  // A seat given by another rule is claimed anew: nothing is taken, but it counts towards today's cap.
+  const moved = user.licenses
+    .filter((license) => license.givenByUsher && license.rule !== wish.rule && wish.licenses.includes(license.kind))
+    .map((license) => license.kind);
   const surplus = surplusLicenses(wish.licenses, user.licenses);
   // A seat that is there is only looked at; a new one still waits for the delegation.
   const delegated = conditions.Delegation.status === 'true' && conditions.Delegation.generation === person.generation;
@@ -52,9 +57,8 @@ async function run({
       ],
     };
   }
-  const did: StepOutcome['did'] = [];
   const answers = new Map<string, SeatAnswer>();
-  for (const kind of missing) {
+  for (const kind of [...missing, ...(plan ? [] : moved)]) {
     const answer = await account.claimSeat(
       {
         accountUserId: user.accountUserId,

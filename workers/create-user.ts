@@ -43,15 +43,12 @@ async function run(context: StepContext): Promise<StepOutcome> {
     const adopted = await account.adoptUser(decision.user.accountUserId, person.personId, decision.changes, fence);
     return finish(context, adopted, 'user.adopted', seen(decision.user), 'adopted');
   }
-  if (decision.restore) await account.restoreUser(decision.user.accountUserId, fence);
+  if (decision.restore) {
+    await account.restoreUser(decision.user.accountUserId, fence);
+    context.did.push({ action: 'user.restored', before: seen(decision.user), after: null });
+  }
   const updated = await account.updateUser(decision.user.accountUserId, decision.changes, fence);
-  return finish(
-    context,
-    updated,
-    decision.restore ? 'user.restored' : 'user.updated',
-    seen(decision.user),
-    person.accountUserOrigin ?? 'created',
-  );
+  return finish(context, updated, 'user.updated', seen(decision.user), person.accountUserOrigin ?? 'created');
 }
 
 /** The read-back decides, not the act: what the account does not show is not true. */
@@ -73,7 +70,7 @@ function finish(
           reason: 'inconclusive',
           message: `The account does not show the change yet (${Object.keys(stillDifferent).join(', ')}). It is read again.`,
         },
-    did: [{ action, before, after: seen(user) }],
+    did: [...context.did, { action, before, after: seen(user) }],
     person: { accountUserId: user.accountUserId, accountUserOrigin: origin },
   };
 }

@@ -54,7 +54,12 @@ export async function startWorkers(parts: WorkersParts, only: QueueName[] = queu
       const steps = nextSteps(person, conditions, parts.policy, parts.now());
       // Nothing due by the rules: the timer was set early; it is set anew.
       if (steps.length === 0)
-        await store.rest(person.personId, person.generation, leaverTimer(person, parts.policy, parts.now()));
+        await store.rest(
+          person.personId,
+          person.generation,
+          leaverTimer(person, parts.policy, parts.now()),
+          parts.policy.delegation,
+        );
       for (const step of steps) byStep.set(step, [...(byStep.get(step) ?? []), person.personId]);
     }
     for (const [step, ids] of byStep) {

@@ -2,7 +2,7 @@
 
 import type { AccountUser } from '../src/domain/account.ts';
 import { admitRemoval, windowStart } from '../src/domain/brake.ts';
-import { foldAddress, looksLikeAddress } from '../src/domain/email-address.ts';
+import { looksLikeAddress } from '../src/domain/email-address.ts';
 import { decideOffboard, type OffboardAction, type OffboardSight } from '../src/domain/offboard.ts';
 import type { HistoryEntry } from '../src/ports.ts';
 import type { StepContext, StepDefinition, StepOutcome } from './step.ts';
@@ -13,8 +13,7 @@ export const offboard: StepDefinition = { step: 'offboard', condition: null, run
 const mostRounds = 12;
 
 async function run(context: StepContext): Promise<StepOutcome> {
-  const { person, account, policy, now, plan } = context;
-  const did: HistoryEntry[] = [];
+  const { person, account, policy, now, plan, did } = context;
   if (!plan) await account.leaveWaitingList(person.personId);
   for (let round = 0; round < mostRounds; round++) {
     const sight = await look(context);
@@ -85,14 +84,15 @@ const messages = {
 
 async function look({ person, store, account, policy }: StepContext): Promise<OffboardSight> {
   const user = await account.findByPerson(person.personId, person.accountUserId);
-  if (!user) return { user: null, pages: [], heir: null, removal: 'none' };
+  if (!user) return { user: null, pages: [], heir: null, heirIsNamed: false, removal: 'none' };
   const pages = await account.pagesOwnedBy(user.accountUserId);
   const removal = await store.removalOf(person.personId, person.generation);
+  const wanted = looksLikeAddress(policy.leavers.pagesTo) ? await account.findByEmail(policy.leavers.pagesTo) : null;
+  // An heir who leaves or is suspended inherits nothing.
   const named =
-    looksLikeAddress(policy.leavers.pagesTo) && foldAddress(policy.leavers.pagesTo) !== foldAddress(user.email)
-      ? await account.findByEmail(policy.leavers.pagesTo)
-      : null;
-  return { user, pages, heir: named ?? (await account.remainingAdministrator(user.accountUserId)), removal };
+    wanted && wanted.accountUserId !== user.accountUserId && !wanted.suspended && !wanted.signInBlocked ? wanted : null;
+  const heir = named ?? (await account.remainingAdministrator(user.accountUserId));
+  return { user, pages, heir, heirIsNamed: named !== null, removal };
 }
 
 async function act(
@@ -115,7 +115,7 @@ async function act(
       );
       return null;
     case 'hand_over_pages': {
-      const namedAndLicensed = looksLikeAddress(policy.leavers.pagesTo) && action.heir.licenses.length > 0;
+      const namedAndLicensed = sight.heirIsNamed && action.heir.licenses.length > 0;
       for (const page of action.pages)
         await account.assignPage(
           page.pageId,

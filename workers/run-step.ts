@@ -57,21 +57,26 @@ export function openRunner(parts: RunnerParts) {
 
 async function wake(parts: RunnerParts, first: Step, personId: string, jobId: string): Promise<void> {
   const cause: Cause = { actor: 'usher', by: `job:${jobId}` };
-  const ran = new Set<Step>();
+  const ran = new Set<string>();
   for (;;) {
     const known = await parts.store.load(personId);
     if (!known) return;
-    // A walk takes each step once: what is still due after it ran waits for something else than us.
+    // A walk takes each step once for one wish: what is still due after it ran waits for something else than us.
     const due = nextSteps(known.person, known.conditions, parts.policy, parts.now()).filter(
-      (candidate) => !ran.has(candidate),
+      (candidate) => !ran.has(`${candidate}@${known.person.generation}`),
     );
     // Its own step first; then any other that writes to the account. Mailbox checks keep to their own queue, which paces them.
     const step = due.includes(first) ? first : due.find((candidate) => laneOf(candidate) === 'account');
     if (!step) {
-      await parts.store.rest(personId, known.person.generation, leaverTimer(known.person, parts.policy, parts.now()));
+      await parts.store.rest(
+        personId,
+        known.person.generation,
+        leaverTimer(known.person, parts.policy, parts.now()),
+        parts.policy.delegation,
+      );
       return;
     }
-    ran.add(step);
+    ran.add(`${step}@${known.person.generation}`);
     const result = await runOne(parts, step, personId, cause, { plan: false, force: false });
     // Somebody else works on this person, or the step must wait: whoever finishes last looks again.
     if (result === 'busy') return;
@@ -100,8 +105,19 @@ async function provision(
     results.push(await runPatiently(parts, step, personId, cause, plan));
   }
   const end = await parts.store.load(personId);
-  if (end && !plan)
-    await parts.store.rest(personId, end.person.generation, leaverTimer(end.person, parts.policy, parts.now()));
+  // Somebody whose wish or lifecycle changed meanwhile keeps the timer that the change set.
+  if (
+    end &&
+    !plan &&
+    end.person.generation === start.person.generation &&
+    end.person.lifecycle === start.person.lifecycle
+  )
+    await parts.store.rest(
+      personId,
+      end.person.generation,
+      leaverTimer(end.person, parts.policy, parts.now()),
+      parts.policy.delegation,
+    );
   return { ready: end?.ready ?? false, steps: results };
 }
 
@@ -166,8 +182,9 @@ async function runOne(
     await parts.store.release(fence);
     return done('nothing_to_do', null, 'Nothing is due.');
   }
+  const did: HistoryEntry[] = [];
   try {
-    const context = { ...parts, person, conditions, fence, now: parts.now(), cause, plan: options.plan };
+    const context = { ...parts, person, conditions, fence, now: parts.now(), cause, plan: options.plan, did };
     const outcome = await timeBoxed(definitions[step].run(context));
     if (options.plan) {
       await parts.store.release(fence);
@@ -177,7 +194,7 @@ async function runOne(
     if (!settled) return 'busy';
     return concluded(outcome, done);
   } catch (thrown) {
-    return fail(parts, step, known, fence, asUsherError(thrown), cause, done);
+    return fail(parts, step, known, fence, asUsherError(thrown), did, cause, done);
   }
 }
 
@@ -203,7 +220,7 @@ async function settle(
       : applyVerdict(conditions[conditionOf[step]], outcome.verdict, person.generation, parts.now(), parts.random());
   const after = condition ? { ...conditions, [condition.type]: condition } : conditions;
   const waiting = condition ? heldBack(person, after, parts.policy, parts.now()) : [];
-  return parts.store.settle(
+  const settled = await parts.store.settle(
     fence,
     {
       conditions: condition ? [condition] : goneConditions(conditions, outcome, parts.now()),
@@ -214,6 +231,10 @@ async function settle(
     },
     cause,
   );
+  // Whoever falls out of the line for a seat lets the others move up.
+  if (settled && conditions.License.reason === 'no_seats_left' && waiting.some((entry) => entry.type === 'License'))
+    await parts.wakeOthers('assign-license', await parts.store.wakeWaitingForSeats());
+  return settled;
 }
 
 /** Who left no longer has what was taken back; the conditions say so. */
@@ -292,6 +313,7 @@ async function fail(
   known: KnownPerson,
   fence: Parameters<StepParts['store']['settle']>[0],
   error: UsherError,
+  did: HistoryEntry[],
   cause: Cause,
   done: Done,
 ): Promise<StepResult> {
@@ -302,11 +324,17 @@ async function fail(
   if (error.code === 'database_unavailable') return done('failed', error.code, error.row.title);
   try {
     if (step === 'offboard') {
-      await parts.store.release(fence);
+      const effects = historyOf(step, conditions, null, [], { verdict: null, did });
+      await parts.store.settle(
+        fence,
+        { conditions: [], heldBack: [], history: effects, requiredConditions: requiredConditions(parts.policy) },
+        cause,
+      );
       await parts.store.rest(
         person.personId,
         person.generation,
         error.row.queue === 'person' ? new Date(parts.now().getTime() + 3_600_000) : retryTime(error, 6, parts),
+        parts.policy.delegation,
       );
       return done('failed', error.code, `${error.row.title}: ${error.message}`);
     }
@@ -323,18 +351,21 @@ async function fail(
       {
         conditions: [condition],
         heldBack: [],
-        history: changed
-          ? {
-              action: `${step}.failed`,
-              before: { status: before.status, reason: before.reason },
-              after: { status: condition.status, reason: condition.reason, code: error.code },
-            }
-          : null,
+        history:
+          did.length > 0
+            ? historyOf(step, conditions, condition, [], { verdict, did })
+            : changed
+              ? {
+                  action: `${step}.failed`,
+                  before: { status: before.status, reason: before.reason },
+                  after: { status: condition.status, reason: condition.reason, code: error.code },
+                }
+              : null,
         requiredConditions: requiredConditions(parts.policy),
       },
       cause,
     );
-    await parts.store.rest(person.personId, person.generation, null);
+    await parts.store.rest(person.personId, person.generation, null, parts.policy.delegation);
   } catch (settleError) {
     parts.log.warn(
       { err: settleError, step, personId: person.personId },

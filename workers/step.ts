@@ -21,6 +21,8 @@ export interface StepContext extends StepParts {
   fence: Fence;
   now: Date;
   cause: Cause;
+  /** What was done so far; the runner records it even when a later action fails. */
+  did: HistoryEntry[];
   /** With a plan nothing is written; the step says what it would do. */
   plan: boolean;
 }

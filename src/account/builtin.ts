@@ -33,7 +33,7 @@ interface UserRow {
   suspended: boolean;
   sign_in_blocked: boolean;
   time_zone: string | null;
-  licenses: { kind: string; givenByUsher: boolean }[];
+  licenses: { kind: string; givenByUsher: boolean; rule: string | null }[];
 }
 
 interface PageRow {
@@ -68,7 +68,7 @@ const pageFrom = (row: PageRow): AccountPage => ({
   disabledWhy: row.disabled_why,
 });
 
-const selectUser = `select u.*, coalesce((select jsonb_agg(jsonb_build_object('kind', l.kind, 'givenByUsher', l.given_by_usher) order by l.kind)
+const selectUser = `select u.*, coalesce((select jsonb_agg(jsonb_build_object('kind', l.kind, 'givenByUsher', l.given_by_usher, 'rule', l.rule) order by l.kind)
   from account_licenses l where l.account_user_id = u.account_user_id), '[]') as licenses from account_users u`;
 
 export function openBuiltinAccount(database: AccountDatabase, settings: AccountSettings): SchedulingAccount {
@@ -263,7 +263,7 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
     async licenseCounts() {
       const rows = await database.query<{ kind: string; bought: number | null; assigned: number; waiting: string }>(
         'license-counts',
-        'select p.kind, p.bought, p.assigned, (select count(*) from account_waiting w where w.kind = p.kind) as waiting from account_pools p order by p.kind',
+        `select p.kind, p.bought, p.assigned, (select count(*) from account_waiting w where w.kind = p.kind and ${stillInLine}) as waiting from account_pools p order by p.kind`,
         [],
       );
       return Object.fromEntries(
@@ -275,6 +275,10 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
     },
   };
 }
+
+/** A place counts while its person is wanted, still wishes that kind, and waits for nothing but the seat. */
+const stillInLine = `exists (select 1 from people pe where pe.person_id = w.person_id and pe.lifecycle = 'wanted' and pe.wish -> 'licenses' ? w.kind
+  and coalesce(pe.conditions -> 'License' ->> 'reason', '') not in ('needs_profile', 'needs_delegation'))`;
 
 /** The kind whose loss disables its owner's pages. */
 const schedulingLicense = 'scheduled-meetings';
@@ -355,7 +359,14 @@ async function claimSeat(client: pg.PoolClient, claim: SeatClaim): Promise<SeatA
     claim.accountUserId,
     claim.kind,
   ]);
-  if (held.rowCount) return { assigned: true, already: true };
+  if (held.rowCount) {
+    // Caps count by the rule that somebody has it by today.
+    await client.query(
+      'update account_licenses set rule = $3 where account_user_id = $1 and kind = $2 and given_by_usher',
+      [claim.accountUserId, claim.kind, claim.rule],
+    );
+    return { assigned: true, already: true };
+  }
   const pool = await client.query<{ bought: number | null; assigned: number }>(
     'select bought, assigned from account_pools where kind = $1 for update',
     [claim.kind],
@@ -376,7 +387,7 @@ async function claimSeat(client: pg.PoolClient, claim: SeatClaim): Promise<SeatA
     }
   }
   const ahead = await client.query<{ count: string }>(
-    'select count(*) from account_waiting where kind = $1 and (since, person_id) < ($2, $3)',
+    `select count(*) from account_waiting w where w.kind = $1 and (w.since, w.person_id) < ($2, $3) and ${stillInLine}`,
     [claim.kind, claim.since, claim.personId],
   );
   const place = Number(ahead.rows[0]?.count) + 1;

@@ -14,7 +14,8 @@ export interface AccountUser {
   /** True for a user that no tool may change: a OnceHub Account Owner. */
   protected: boolean;
   timeZone: string | null;
-  licenses: { kind: string; givenByUsher: boolean }[];
+  /** `rule` is the policy rule that Usher gave it by. */
+  licenses: { kind: string; givenByUsher: boolean; rule: string | null }[];
 }
 
 export interface UserChanges {

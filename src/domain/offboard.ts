@@ -5,7 +5,7 @@
  * | guard | where |
  * |---|---|
  * | the read is complete | the leave carries an explicit request, or a direct read |
- * | the user is ours | `accountUserOrigin` |
+ * | the user is ours | `accountUserOrigin`, or our key on the user |
  * | the brake admits it | an admitted removal row |
  * | a second witness | an explicit request; for a group, a change older than the hold |
  */
@@ -19,6 +19,8 @@ export interface OffboardSight {
   user: AccountUser | null;
   pages: AccountPage[];
   heir: AccountUser | null;
+  /** True when the policy names the heir; a remaining Administrator gets the pages disabled. */
+  heirIsNamed: boolean;
   removal: RemovalState;
 }
 
@@ -48,7 +50,8 @@ export function graceUntil(person: Pick<Person, 'suspendedAt'>, policy: Policy):
 export function decideOffboard(person: Person, sight: OffboardSight, policy: Policy, now: Date): OffboardDecision {
   const user = sight.user;
   // Nothing of this person is ours: there is nothing to take, and nothing is taken.
-  if (!user || !person.accountUserOrigin) return { kind: 'done', lifecycle: 'gone' };
+  if (!user || (!person.accountUserOrigin && user.personId !== person.personId))
+    return { kind: 'done', lifecycle: 'gone' };
   if (!user.signInBlocked && !user.suspended) return { kind: 'act', action: { kind: 'block_sign_in' } };
   const hold = holdUntil(person, policy);
   if (now < hold) return { kind: 'wait', until: hold, why: 'hold' };
@@ -64,7 +67,8 @@ export function decideOffboard(person: Person, sight: OffboardSight, policy: Pol
   if (policy.leavers.seat === 'after-hold' && seats.length > 0)
     return { kind: 'act', action: { kind: 'free_seats', kinds: seats } };
   if (!user.suspended) return { kind: 'act', action: { kind: 'suspend' } };
-  if (!policy.leavers.delete) return { kind: 'done', lifecycle: 'suspended' };
+  // Suspended is recorded before the grace begins to count.
+  if (!policy.leavers.delete || !person.suspendedAt) return { kind: 'done', lifecycle: 'suspended' };
   const grace = graceUntil(person, policy);
   if (!grace || now < grace) return { kind: 'wait', until: grace ?? now, why: 'grace' };
   return { kind: 'act', action: { kind: 'delete' } };

@@ -65,6 +65,8 @@ export interface Wish {
   invite: 'send' | 'suppress';
   /** How the mailbox may be found in Microsoft 365, best key first. */
   mailboxKeys: string[];
+  /** Set while this policy version would take something of it, and nobody approved yet. */
+  keptUnder?: string;
   /** Why this wish can not be carried out as sent; empty when it can. One sentence a fault. */
   faults: string[];
 }
@@ -100,6 +102,16 @@ export interface Person {
 /** True when somebody's wish differs in anything a step would act on. The policy version alone is no change of wish. */
 export function wishChanged(before: Wish | null, after: Wish | null): boolean {
   if (before === null || after === null) return before !== after;
-  const essence = ({ policyVersion: _version, ...rest }: Wish) => JSON.stringify(rest);
+  const essence = ({ policyVersion: _version, keptUnder: _kept, ...rest }: Wish) => JSON.stringify(rest);
   return essence(before) !== essence(after);
+}
+
+/** Whether the new wish gives less than the old one: another role counts, too. */
+export function takesSomething(before: Wish | null, after: Wish | null): boolean {
+  if (!before || !after) return false;
+  return (
+    before.role !== after.role ||
+    before.licenses.some((kind) => !after.licenses.includes(kind)) ||
+    before.bookingPages.some((page) => !after.bookingPages.includes(page))
+  );
 }

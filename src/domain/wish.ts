@@ -9,7 +9,15 @@
  * | nobody holds them | - | a leaver |
  */
 import { domainOf, foldAddress, looksLikeAddress } from './email-address.ts';
-import type { DirectoryUser, Leave, Lifecycle, Person, Role, Wish } from './person.ts';
+import {
+  type DirectoryUser,
+  type Leave,
+  type Lifecycle,
+  type Person,
+  type Role,
+  takesSomething,
+  type Wish,
+} from './person.ts';
 import { isTimeZone, type Policy, type Rule } from './policy.ts';
 import { asLinkName, renderLinkName } from './template.ts';
 
@@ -19,7 +27,7 @@ export interface Wanted {
   leave: Leave | null;
 }
 
-type Known = Pick<Person, 'lifecycle' | 'wish' | 'leave'>;
+type Known = Pick<Person, 'lifecycle' | 'wish' | 'leave' | 'leavingSince'>;
 
 export function wishFor(users: DirectoryUser[], policy: Policy, before: Known | null): Wanted {
   const order = new Map(policy.sources.map((source, index) => [source.name, index]));
@@ -35,6 +43,10 @@ export function wishFor(users: DirectoryUser[], policy: Policy, before: Known | 
   const attached = sorted.filter((user) => !user.deletedAt && user.active);
   const rule = policy.rules.find((candidate) => matches(candidate, first, attached));
   if (!rule) {
+    if (before && offboardedByHand(before, first))
+      return { lifecycle: before.lifecycle, wish: before.wish, leave: before.leave };
+    if (before && keeps(before, { lifecycle: 'leaving', wish: null, leave: null }, policy))
+      return { lifecycle: 'wanted', wish: refreshed(before.wish, first, attached), leave: null };
     const byGroup = policy.rules.some((candidate) => candidate.name === before?.wish?.rule && candidate.when.group);
     return leaver(before, {
       cause: 'out_of_scope',
@@ -42,7 +54,32 @@ export function wishFor(users: DirectoryUser[], policy: Policy, before: Known | 
       witness: byGroup ? 'group_change' : 'explicit_request',
     });
   }
-  return { lifecycle: 'wanted', wish: wishByRule(rule, first, attached, policy), leave: null };
+  const wanted: Wanted = { lifecycle: 'wanted', wish: wishByRule(rule, first, attached, policy), leave: null };
+  if (offboardedByHand(before, first))
+    return { lifecycle: before?.lifecycle ?? 'leaving', wish: before?.wish ?? null, leave: before?.leave ?? null };
+  return before && keeps(before, wanted, policy)
+    ? { ...wanted, wish: refreshed(before.wish, first, attached) }
+    : wanted;
+}
+
+/** An admin's «offboard» stands against a source that merely goes on saying "active"; a source that brings the person in anew ends it. */
+function offboardedByHand(before: Known | null, first: DirectoryUser): boolean {
+  return (
+    before?.leave?.cause === 'offboarded' &&
+    before.lifecycle !== 'wanted' &&
+    before.leavingSince !== null &&
+    first.activeSince <= before.leavingSince
+  );
+}
+
+/** What a changed policy would take, a person keeps until somebody approves; a later change of attributes is no approval. */
+function keeps(before: Known, wanted: Wanted, policy: Policy): boolean {
+  if (before.lifecycle !== 'wanted' || before.wish?.keptUnder !== policy.version) return false;
+  return wanted.lifecycle !== 'wanted' || takesSomething(before.wish, wanted.wish);
+}
+
+function refreshed(wish: Wish | null, first: DirectoryUser, attached: DirectoryUser[]): Wish | null {
+  return wish && { ...wish, ...attributesOf(first, attached) };
 }
 
 /** A deleted resource stops speaking for a person once another source has brought them in again, later. */
@@ -94,7 +131,6 @@ function isMember(user: DirectoryUser, group: Rule['when']['group']): boolean {
 
 function wishByRule(rule: Rule, first: DirectoryUser, attached: DirectoryUser[], policy: Policy): Wish {
   const faults: string[] = [];
-  const fallback = (pick: (user: DirectoryUser) => string | null) => pick(first) ?? null;
   const email = first.email;
   if (!email)
     faults.push(
@@ -116,19 +152,26 @@ function wishByRule(rule: Rule, first: DirectoryUser, attached: DirectoryUser[],
   return {
     rule: rule.name,
     policyVersion: policy.version,
-    source: first.source,
-    userName: first.userName,
-    displayName: displayNameOf(first),
-    givenName: fallback((user) => user.givenName),
-    familyName: fallback((user) => user.familyName),
-    email,
+    ...attributesOf(first, attached),
     role: roleFor(rule, first, policy),
     licenses: [...new Set(rule.licenses === 'from-directory' ? first.asked.licenses : rule.licenses)].sort(),
     bookingPages: [...new Set(bookingPages.filter((name) => name !== ''))].sort(),
     timeZone: timeZoneFor(rule, first),
     invite: rule.invite,
-    mailboxKeys: mailboxKeysOf(attached),
     faults,
+  };
+}
+
+/** What the wish says of the human, apart from what a rule gives. */
+function attributesOf(first: DirectoryUser, attached: DirectoryUser[]) {
+  return {
+    source: first.source,
+    userName: first.userName,
+    displayName: displayNameOf(first),
+    givenName: first.givenName,
+    familyName: first.familyName,
+    email: first.email,
+    mailboxKeys: mailboxKeysOf(attached),
   };
 }
 

@@ -1,7 +1,7 @@
 /**
  * A changed policy, at start: everybody is looked at anew. Additions run; removals and changes of role wait, and are counted and said.
  */
-import { wishChanged } from '../domain/person.ts';
+import { takesSomething, wishChanged } from '../domain/person.ts';
 import type { Policy } from '../domain/policy.ts';
 import type { Cause, PersonWithSources, PolicyStore } from '../ports.ts';
 import { changeFor } from './record-change.ts';
@@ -47,21 +47,11 @@ async function reconsider(
     (person.lifecycle === 'out_of_scope' || (person.lifecycle === 'wanted' && wishChanged(person.wish, change.wish)));
   const takes =
     person.lifecycle === 'wanted' && (change.lifecycle !== 'wanted' || takesSomething(person.wish, change.wish));
-  if (takes) result.waiting += 1;
-  else if (gives && (await store.changeWish(person.personId, person.generation, change, known.reconsider, cause)))
+  if (takes) {
+    await store.keepUnder(person.personId, person.generation, policy.version);
+    result.waiting += 1;
+  } else if (gives && (await store.changeWish(person.personId, person.generation, change, known.reconsider, cause)))
     result.changed += 1;
-}
-
-function takesSomething(
-  before: PersonWithSources['known']['person']['wish'],
-  after: PersonWithSources['known']['person']['wish'],
-): boolean {
-  if (!before || !after) return false;
-  return (
-    before.role !== after.role ||
-    before.licenses.some((kind) => !after.licenses.includes(kind)) ||
-    before.bookingPages.some((page) => !after.bookingPages.includes(page))
-  );
 }
 
 /** A new look at people whose groups changed: what the sources say now becomes their wish. */

@@ -55,7 +55,11 @@ export function accessStore(pool: pg.Pool): AccessStore {
             [token.label, token.hash],
           );
         const same = await client.query<TokenRow>('select * from tokens where hash = $1', [token.hash]);
-        if (same.rows[0]) return tokenFrom(same.rows[0]);
+        if (same.rows[0]) {
+          // The settings name it again: it lives again.
+          if (token.fixed) await client.query('update tokens set revoked_at = null where hash = $1', [token.hash]);
+          return tokenFrom(same.rows[0]);
+        }
         if (token.source && !token.fixed) {
           const { rowCount } = await client.query(`select 1 from tokens where source = $1 and not fixed and ${alive}`, [
             token.source,
@@ -70,6 +74,17 @@ export function accessStore(pool: pg.Pool): AccessStore {
         if (!rows[0]) throw new UsherError('internal', 'The insert returned nothing.');
         return tokenFrom(rows[0]);
       }),
+
+    async retireSettingTokens(labels) {
+      await run(
+        pool,
+        {
+          name: 'retire-tokens',
+          text: 'update tokens set revoked_at = now() where fixed and label = any($1::text[]) and revoked_at is null',
+        },
+        [labels],
+      );
+    },
 
     async revokeToken(tokenId) {
       if (!isUuid(tokenId)) return false;

@@ -291,18 +291,25 @@ function summarise(
   return summary;
 }
 
-/** A leaver by hand: the explicit request of an admin is its own witness. False when the person is not wanted. */
+/** A leaver by hand: the explicit request of an admin is its own witness. False when the person is neither wanted nor held. */
 async function offboard(client: pg.PoolClient, personId: string, cause: Cause): Promise<boolean> {
-  const { rowCount } = await client.query(
-    `update people set lifecycle = 'leaving', leaving_since = now(), generation = generation + 1, ready = false, next_at = now(),
-       leave = jsonb_build_object('cause', 'offboarded', 'source', source, 'witness', 'explicit_request')
-     where person_id = $1 and lifecycle = 'wanted'`,
+  const before = await client.query<{ lifecycle: string }>(
+    'select lifecycle from people where person_id = $1 for update',
     [personId],
   );
-  if (!rowCount) return false;
+  const lifecycle = before.rows[0]?.lifecycle;
+  // Somebody kept or held leaves anew: the request of an admin is a new decision, under the brake again.
+  if (lifecycle !== 'wanted' && lifecycle !== 'held') return false;
   await client.query(
-    `insert into history (person_id, actor, cause, action, before, after) values ($1, $2, $3, 'person.offboarded', '{"lifecycle":"wanted"}', '{"lifecycle":"leaving"}')`,
-    [personId, cause.actor, cause.by],
+    `update people set lifecycle = 'leaving', leaving_since = now(), generation = generation + 1, ready = false, next_at = now(),
+       account_fence = account_fence + 1, account_lease_until = '-infinity',
+       leave = jsonb_build_object('cause', 'offboarded', 'source', source, 'witness', 'explicit_request')
+     where person_id = $1`,
+    [personId],
+  );
+  await client.query(
+    `insert into history (person_id, actor, cause, action, before, after) values ($1, $2, $3, 'person.offboarded', $4, '{"lifecycle":"leaving"}')`,
+    [personId, cause.actor, cause.by, JSON.stringify({ lifecycle })],
   );
   return true;
 }
@@ -315,16 +322,21 @@ async function decideRun(
   decidedBy: string,
 ): Promise<number> {
   const state = decision === 'approve' ? 'admitted' : 'kept';
-  const decided = await client.query<{ person_id: string }>(
+  // The brake's own lock: no removal joins the run while it is decided.
+  await client.query(`select pg_advisory_xact_lock(hashtextextended('usher/brake', 0))`);
+  const decided = await client.query<{ person_id: string; generation: string }>(
     `update removals set state = $2, decided_by = $3, admitted_at = case when $2 = 'admitted' then now() end
-     where run_id = $1 and state = 'held' and ($4::uuid[] is null or person_id = any($4::uuid[])) returning person_id`,
+     where run_id = $1 and state = 'held' and ($4::uuid[] is null or person_id = any($4::uuid[])) returning person_id, generation`,
     [runId, state, decidedBy, only],
   );
   const ids = decided.rows.map((row) => row.person_id);
-  // Approved people go on leaving; kept ones stay where they are, out of the count towards Ready.
+  // Approved people go on leaving; kept ones stay where they are, out of the count towards Ready. Somebody who came back meanwhile is not touched.
   await client.query(
-    `update people set lifecycle = case when $2 = 'admitted' then 'leaving' else 'held' end, next_at = now() where person_id = any($1::uuid[]) and lifecycle in ('held', 'leaving')`,
-    [ids, state],
+    `update people p set lifecycle = case when $2 = 'admitted' then 'leaving' else 'held' end, next_at = now(),
+       account_fence = account_fence + 1, account_lease_until = '-infinity'
+     from unnest($1::uuid[], $3::bigint[]) as d (person_id, generation)
+     where p.person_id = d.person_id and p.generation = d.generation and p.lifecycle in ('held', 'leaving')`,
+    [ids, state, decided.rows.map((row) => row.generation)],
   );
   await client.query(
     `insert into history (person_id, actor, cause, action, before, after) select unnest($1::uuid[]), $2, $3, 'removal.' || $4, '{"state":"held"}', null`,

@@ -63,13 +63,16 @@ const loadWithSources: Named = {
   name: 'load-with-sources',
   text: `
 select to_jsonb(p) as person, ${usersOf('p')} as users
-from people p where p.person_id = $1 for update of p`,
+from people p where p.person_id = $1`,
 };
 
 /** Sets a person to what a change means for them. $1 personId, $2 expected generation, $3 lifecycle, $4 wish, $5 leave, $6 new generation?, $7.. shown. */
 const changePersonText = `
 update people set
   lifecycle = $3,
+  account_fence = account_fence + case when lifecycle <> $3 then 1 else 0 end,
+  account_lease_until = case when lifecycle <> $3 then '-infinity' else account_lease_until end,
+  wished_at = case when wish is null and $4::jsonb is not null then now() else wished_at end,
   wish = $4::jsonb,
   leave = $5::jsonb,
   generation = generation + case when $6::boolean then 1 else 0 end,
@@ -277,6 +280,8 @@ async function createCorrelated(
 
   const candidates = await findCandidates(client, write);
   const decision = await decide(candidates, async (personId) => {
+    // The lock first: a sub-select in a statement that waits for a row still sees what was before the wait.
+    await client.query('select 1 from people where person_id = $1 for update', [personId]);
     const rows = await run<{ person: PersonRow; users: UserRow[] | null }>(client, loadWithSources, [personId]);
     const row = rows[0];
     return row

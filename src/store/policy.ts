@@ -58,7 +58,11 @@ export function policyStore(pool: pg.Pool): PolicyStore {
           name: 'change-wish',
           text: `
 with p as (
-  update people set lifecycle = $3, wish = $4::jsonb, leave = $5::jsonb, generation = generation + 1, ready = false, next_at = now(),
+  update people set lifecycle = $3,
+  account_fence = account_fence + case when lifecycle <> $3 then 1 else 0 end,
+  account_lease_until = case when lifecycle <> $3 then '-infinity' else account_lease_until end,
+    wished_at = case when wish is null and $4::jsonb is not null then now() else wished_at end,
+    wish = $4::jsonb, leave = $5::jsonb, generation = generation + 1, ready = false, next_at = now(),
     leaving_since = case when $3 = 'leaving' and lifecycle <> 'leaving' then now() when $3 in ('wanted', 'out_of_scope') then null else leaving_since end,
     suspended_at = case when $3 = 'wanted' then null else suspended_at end,
     reconsider = case when reconsider = $6 then 0 else reconsider end
@@ -78,6 +82,17 @@ select 1 from p`,
         ],
       );
       return rows.length > 0;
+    },
+
+    async keepUnder(personId, generation, version) {
+      await run(
+        pool,
+        {
+          name: 'keep-under',
+          text: `update people set wish = wish || jsonb_build_object('keptUnder', $3::text) where person_id = $1 and generation = $2 and wish is not null`,
+        },
+        [personId, generation, version],
+      );
     },
 
     async reconsidered(personId, seenReconsider) {

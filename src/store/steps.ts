@@ -63,7 +63,7 @@ function release(lane: Lane): Named {
 const rest: Named = {
   name: 'rest',
   text: `
-update people set next_at = case when lifecycle = 'wanted' then least(usher_next_check(conditions), $3::timestamptz) else $3::timestamptz end
+update people set next_at = case when lifecycle = 'wanted' then least(usher_next_check(conditions, generation, $4), $3::timestamptz) else $3::timestamptz end
 where person_id = $1 and generation = $2`,
 };
 
@@ -84,7 +84,8 @@ join people p on p.lifecycle = 'wanted' and p.wish -> 'bookingPages' <> '[]' and
 
 const ownersBehind: Named = {
   name: 'people-by-account-user',
-  text: 'select account_user_id, person_id, lifecycle, wish from people where account_user_id = any($1::uuid[])',
+  text: `select p.account_user_id, p.person_id, p.lifecycle, p.wish, (m.state is not distinct from 'admitted') as removal_admitted
+    from people p left join removals m on m.person_id = p.person_id and m.generation = p.generation where p.account_user_id = any($1::uuid[])`,
 };
 
 const wakeWaiting: Named = {
@@ -149,8 +150,8 @@ export function stepStore(pool: pg.Pool): StepStore {
       await run(pool, releases[fence.lane], [fence.personId, fence.number]);
     },
 
-    async rest(personId, generation, timer) {
-      await run(pool, rest, [personId, generation, timer]);
+    async rest(personId, generation, timer, delegation) {
+      await run(pool, rest, [personId, generation, timer, delegation]);
     },
 
     async takeDue(limit) {
@@ -168,16 +169,18 @@ export function stepStore(pool: pg.Pool): StepStore {
     },
 
     async peopleByAccountUser(accountUserIds) {
-      const rows = await run<Pick<PersonRow, 'person_id' | 'lifecycle' | 'wish'> & { account_user_id: string }>(
-        pool,
-        ownersBehind,
-        [accountUserIds],
-      );
+      const rows = await run<
+        Pick<PersonRow, 'person_id' | 'lifecycle' | 'wish'> & { account_user_id: string; removal_admitted: boolean }
+      >(pool, ownersBehind, [accountUserIds]);
       return rows.map((row) => ({
         accountUserId: row.account_user_id,
         personId: row.person_id,
         lifecycle: row.lifecycle,
         bookingPages: row.wish?.bookingPages ?? [],
+        left:
+          row.lifecycle === 'suspended' ||
+          row.lifecycle === 'gone' ||
+          (row.lifecycle === 'leaving' && row.removal_admitted),
       }));
     },
 
@@ -245,7 +248,14 @@ async function openHeldRun(client: pg.PoolClient, source: string): Promise<strin
     `select run_id from runs where state = 'held' and kind = 'leavers' and source = $1 and expires_at > now() order by created_at desc limit 1`,
     [source],
   );
-  if (open.rows[0]) return open.rows[0].run_id;
+  if (open.rows[0]) {
+    // Whoever joins has the whole time to be decided.
+    await client.query('update runs set expires_at = now() + make_interval(days => $2) where run_id = $1', [
+      open.rows[0].run_id,
+      heldForDays,
+    ]);
+    return open.rows[0].run_id;
+  }
   const runId = newId();
   await client.query(
     `insert into runs (run_id, kind, state, source, expires_at) values ($1, 'leavers', 'held', $2, now() + make_interval(days => $3))`,

@@ -193,6 +193,47 @@ describe.each(backendNames)('the store on %s', (backend) => {
     expect((await store.history(stored.personId, 10, null)).filter((row) => row.action === 'late')).toHaveLength(1);
   });
 
+  test('a change of lifecycle takes the lane away: what was decided before it settles nothing', async () => {
+    const { stored, user } = await create();
+    const claimed = await store.claim(stored.personId, 'account', 30);
+    if (!claimed) throw new Error('no claim');
+    const expected = { resourceId: stored.resourceId, version: 1, personId: stored.personId, generation: 1 };
+    const leaving = change(user, {
+      lifecycle: 'leaving',
+      leave: { cause: 'inactive', source: 'scim', witness: 'explicit_request' },
+      newGeneration: true,
+    });
+    await store.updateUser(expected, { user, resource: {} }, leaving, { before: null, after: null }, cause);
+    expect(await store.settle(claimed.fence, { ...settlement, person: { lifecycle: 'suspended' } }, cause)).toBe(false);
+    expect((await store.load(stored.personId))?.person.lifecycle).toBe('leaving');
+    expect(await store.claim(stored.personId, 'account', 30)).not.toBeNull();
+  });
+
+  test('a timer never sleeps over a newer wish, and never wakes for what only waits', async () => {
+    const { stored } = await create();
+    const claimed = await store.claim(stored.personId, 'account', 30);
+    if (!claimed) throw new Error('no claim');
+    const tomorrow = new Date(Date.now() + 86_400_000);
+    const of = (generation: number) => ({ ...itIsTrue, checkedAt: new Date(), nextCheckAt: tomorrow, generation });
+    const conditions = theConditions({
+      Profile: of(1),
+      Delegation: { status: 'false', reason: 'not_delegated', checkedAt: new Date(), nextCheckAt: tomorrow },
+    });
+    await store.settle(
+      claimed.fence,
+      { ...settlement, conditions: [conditions.Profile, conditions.Delegation] },
+      cause,
+    );
+    const nextAt = async () =>
+      (await database.pool.query('select next_at from people where person_id = $1', [stored.personId])).rows[0]
+        .next_at as Date;
+    await store.rest(stored.personId, 1, null, 'required');
+    expect((await nextAt()).getTime()).toBeGreaterThan(Date.now() + 80_000_000);
+    await database.pool.query('update people set generation = 2 where person_id = $1', [stored.personId]);
+    await store.rest(stored.personId, 2, null, 'required');
+    expect((await nextAt()).getTime()).toBeLessThan(Date.now() + 10_000);
+  });
+
   test('two lanes that settle side by side miss nothing of each other, and Ready follows', async () => {
     const { stored } = await create();
     const conditions = theConditions({
@@ -283,6 +324,27 @@ describe.each(backendNames)('the store on %s', (backend) => {
     expect((await store.people({ limit: 1, reason: 'needs_license', condition: 'BookingPages' })).total).toBe(1);
     expect((await store.people({ limit: 10, filter: '100%' })).total).toBe(0);
     await expect(store.people({ limit: 1, cursor: 'garbage' })).rejects.toMatchObject({ code: 'invalid_value' });
+  });
+
+  test('a token that a setting gives lives while the setting names it, also after it named another', async () => {
+    const setting = (hash: string) =>
+      store.addToken({
+        kind: 'admin',
+        source: null,
+        label: 'USHER_ADMIN_TOKEN',
+        hash: hash.repeat(64),
+        expiresAt: null,
+        fixed: true,
+      });
+    const live = async () =>
+      (await store.liveTokens()).filter((token) => token.kind === 'admin').map((token) => token.hash[0]);
+    await setting('1');
+    await setting('2');
+    expect(await live()).toEqual(['2']);
+    await setting('1');
+    expect(await live()).toEqual(['1']);
+    await store.retireSettingTokens(['USHER_ADMIN_TOKEN']);
+    expect(await live()).toEqual([]);
   });
 
   test('two tokens may be live per source; a revoked one is no more', async () => {

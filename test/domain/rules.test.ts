@@ -371,12 +371,13 @@ describe('a leaver', () => {
   const heir = anAccountUser({ accountUserId: 'heir', role: 'Administrator' });
   const licensed = anAccountUser({
     signInBlocked: true,
-    licenses: [{ kind: 'scheduled-meetings', givenByUsher: true }],
+    licenses: [{ kind: 'scheduled-meetings', givenByUsher: true, rule: 'Everybody' }],
   });
   const sight = (more: Partial<OffboardSight>): OffboardSight => ({
     user: licensed,
     pages: [aPage()],
     heir,
+    heirIsNamed: false,
     removal: 'admitted',
     ...more,
   });
@@ -409,11 +410,15 @@ describe('a leaver', () => {
     const deleting = aPolicy({ leavers: { holdMinutes: 0, graceDays: 30, delete: true } });
     const gone = { pages: [], user: { ...licensed, licenses: [], suspended: true } };
     const suspended = { ...person, suspendedAt: now };
+    expect(next(gone, minutes(60), person, deleting)).toBe('suspended');
     expect(next(gone, minutes(60), suspended, deleting)).toBe('wait:grace');
     expect(next(gone, minutes(31 * 1440), suspended, deleting)).toBe('delete');
   });
   test('whose user is not ours loses nothing', () => {
-    expect(next({}, minutes(61), { ...person, accountUserOrigin: null })).toBe('gone');
+    expect(next({ user: { ...licensed, personId: null } }, minutes(61), { ...person, accountUserOrigin: null })).toBe(
+      'gone',
+    );
+    expect(next({}, minutes(61), { ...person, accountUserOrigin: null })).toBe('hand_over_pages');
   });
 });
 

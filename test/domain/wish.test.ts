@@ -6,6 +6,7 @@ const known = (lifecycle: 'wanted' | 'out_of_scope' | 'suspended' | 'leaving' | 
   lifecycle,
   wish: aWish(),
   leave: null,
+  leavingSince: null,
 });
 const twoSources = aPolicy({
   sources: [
@@ -158,4 +159,35 @@ describe('leaving', () => {
       expect(wishFor([aDirectoryUser()], aPolicy(), known(lifecycle)).lifecycle).toBe('wanted');
     },
   );
+});
+
+describe('what a change of policy takes', () => {
+  const dropped = aPolicy({ rules: [{ name: 'Other', when: { domain: 'fabrikam.com' } }] });
+  const kept = { ...known('wanted'), wish: aWish({ keptUnder: dropped.version }) };
+
+  test('is kept until somebody approves, whatever attributes change meanwhile', () => {
+    const result = wishFor([aDirectoryUser({ title: 'changed', displayName: 'New Name' })], dropped, kept);
+    expect(result).toMatchObject({
+      lifecycle: 'wanted',
+      wish: { displayName: 'New Name', licenses: ['scheduled-meetings'] },
+    });
+  });
+  test('is no shield against the source that lets the person go', () => {
+    expect(wishFor([aDirectoryUser({ active: false })], dropped, kept).lifecycle).toBe('leaving');
+  });
+});
+
+describe('somebody offboarded by hand', () => {
+  const offboarded = {
+    lifecycle: 'leaving' as const,
+    wish: aWish(),
+    leave: { cause: 'offboarded' as const, source: 'scim', witness: 'explicit_request' as const },
+    leavingSince: minutes(10),
+  };
+  test('stays a leaver while the source merely goes on', () => {
+    expect(wishFor([aDirectoryUser({ title: 'changed' })], aPolicy(), offboarded).lifecycle).toBe('leaving');
+  });
+  test('comes back when the source brings them in anew', () => {
+    expect(wishFor([aDirectoryUser({ activeSince: minutes(20) })], aPolicy(), offboarded).lifecycle).toBe('wanted');
+  });
 });

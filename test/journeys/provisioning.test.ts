@@ -196,6 +196,43 @@ describe('seats that run out', () => {
   });
 });
 
+describe('a waiting list', () => {
+  test('is not held up by somebody who can not take the seat any more', async () => {
+    const usher = await startUsher({
+      policy: plainPolicy
+        .replace('scheduled-meetings: 100', 'scheduled-meetings: 2')
+        .replace('["{userName.local}"]', '[]'),
+    });
+    const create = async (local: string) => (await usher.scim('POST', '/Users', scimUser(local))).body.id as string;
+    const reasonOf = async (local: string) =>
+      (await usher.api('GET', `/people/${local}@contoso.com`)).body.conditions.find(
+        (condition: { type: string }) => condition.type === 'License',
+      ).reason;
+    const holder = await create('ana.ruiz');
+    await eventually(
+      async () => (await usher.api('GET', '/summary')).body,
+      (body) => body.ready === 1,
+    );
+    for (const local of ['bjorn.akesson', 'hoa.dang']) {
+      await create(local);
+      await eventually(
+        () => reasonOf(local),
+        (reason) => reason === 'no_seats_left',
+      );
+    }
+    const first = usher.sandbox.tenant.users.find((user) => user.userPrincipalName.startsWith('bjorn'));
+    if (first) first.calendarPermissions = [];
+    await usher.api('POST', '/people/bjorn.akesson@contoso.com/provision', {});
+    expect(await reasonOf('bjorn.akesson')).toBe('needs_delegation');
+    await usher.scim('DELETE', `/Users/${holder}`);
+    await eventually(
+      async () => (await usher.api('GET', '/people/hoa.dang@contoso.com')).body,
+      (body) => body.ready === true,
+    );
+    await usher.close();
+  });
+});
+
 describe('the brake', () => {
   let usher: Usher;
   beforeAll(async () => {

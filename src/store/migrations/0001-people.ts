@@ -153,12 +153,21 @@ create function usher_ready(lifecycle text, generation bigint, conditions jsonb,
        or (conditions -> type ->> 'generation')::bigint is distinct from generation)
 $$;
 
--- The earliest time a condition asks for; one that nobody looked at yet asks for a minute from now.
-create function usher_next_check(conditions jsonb) returns timestamptz stable language sql as $$
+-- The earliest time that a condition asks for, of those that a step could act on: a seat that waits for the delegation has no time of its own.
+-- One that speaks of an older wish, or waited for what has come, is looked at in seconds; a fresh one in half a minute.
+create function usher_next_check(conditions jsonb, generation bigint, delegation text) returns timestamptz stable language sql as $$
   select min(case
+    when (c.value ->> 'generation')::bigint is distinct from generation then now() + interval '5 seconds'
+    when c.value ->> 'status' <> 'true' and c.value ->> 'reason' like 'needs\\_%' then now() + interval '5 seconds'
     when c.value ->> 'nextCheckAt' is not null then (c.value ->> 'nextCheckAt')::timestamptz
-    when c.value ->> 'checkedAt' is null then now() + interval '60 seconds'
+    when c.value ->> 'checkedAt' is null then now() + interval '30 seconds'
   end)
   from jsonb_each(conditions) as c
+  where case c.key
+    when 'Delegation' then delegation <> 'ignored'
+    when 'License' then conditions -> 'Profile' ->> 'status' = 'true'
+      and (delegation <> 'required' or conditions -> 'Delegation' ->> 'status' = 'true' or conditions -> 'License' ->> 'status' = 'true')
+    when 'BookingPages' then conditions -> 'License' ->> 'status' = 'true'
+    else true end
 $$;
 `;
