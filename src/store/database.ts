@@ -66,6 +66,7 @@ export function isDatabaseAway(error: unknown): boolean {
 const uniqueFields: Record<string, string> = {
   directory_users_user_name: 'userName',
   directory_users_external_id: 'externalId',
+  groups_external_id: 'externalId',
 };
 
 /** Faults of PostgreSQL in our words. */
@@ -78,7 +79,7 @@ export function translate(error: unknown): unknown {
     });
   const { code, constraint } = (error ?? {}) as { code?: string; constraint?: string };
   if (code === '23505' && constraint && uniqueFields[constraint]) {
-    return new UsherError('uniqueness', `${uniqueFields[constraint]} is used by another user of this source.`, {
+    return new UsherError('uniqueness', `${uniqueFields[constraint]} is used by another resource of this source.`, {
       cause: error,
     });
   }
