@@ -87,6 +87,7 @@ async function build(
   await migrate(url);
   const database = openDatabase(url, {
     max: 16,
+    name: options.http ? 'usher' : 'usher-worker',
     onError: (error) => log.debug({ err: error }, 'an idle database connection ended'),
   });
   closers.push(() => database.close());
@@ -101,11 +102,6 @@ async function build(
       run<R>(database.pool, { name, text }, values),
     transaction: <T>(work: Parameters<typeof transaction<T>>[1]) => transaction(database.pool, work),
   };
-  if (policy.account.kind !== 'builtin')
-    throw new UsherError(
-      'not_implemented',
-      'account.kind oncehub: this version provisions into the built-in account only.',
-    );
   const founderEmail =
     policy.bookingPages.takeFrom?.[0] ?? `administrator@${policy.dedicatedMailbox?.split('@')[1] ?? 'localhost'}`;
   const founding = await foundAccount(accountDatabase, {
@@ -198,7 +194,16 @@ async function build(
         publicUrl: config.publicUrl,
         now,
       },
-      api: { store, access, account, wakeUps, policy, log, now },
+      api: {
+        store,
+        access,
+        account,
+        wakeUps,
+        policy,
+        makePages: (linkNames) => makePages(accountDatabase, linkNames, founderEmail),
+        log,
+        now,
+      },
       store,
       metrics,
       log,
@@ -254,8 +259,7 @@ async function ensureTokens(store: Store, config: Config): Promise<string | null
   if (config.scimToken) {
     const sources = config.policy.sources.filter((source) => source.kind === 'scim');
     const source = sources.find((entry) => entry.name === 'scim') ?? sources[0];
-    if (!source)
-      throw new UsherError('invalid_value', 'USHER_SCIM_TOKEN is set, but the policy has no source of kind scim.');
+    if (!source) return null;
     await store.addToken({
       kind: 'scim',
       source: source.name,

@@ -124,8 +124,33 @@ export async function readConfig(env: NodeJS.ProcessEnv): Promise<Config> {
   await collect(async () => {
     policy = parsePolicy(await readPolicyFile(file, Boolean(env.USHER_POLICY)), file);
   });
+  if (settings && policy) faults.push(...contradictions(settings, policy));
   if (faults.length > 0 || !settings || !policy) throw new ConfigError(faults);
   return Object.freeze({ ...(settings as Settings), policy });
+}
+
+/** Settings and policy that are right by themselves and wrong together. */
+function contradictions(settings: Settings, policy: Policy): string[] {
+  const faults: string[] = [];
+  if (settings.scimToken && !policy.sources.some((source) => source.kind === 'scim'))
+    faults.push('USHER_SCIM_TOKEN: the policy has no source of kind scim that the token could be for.');
+  if (policy.account.kind !== 'builtin')
+    faults.push('account.kind: this version provisions into the built-in account only.');
+  return faults;
+}
+
+/** What a policy may say and this version does not act on; an operator is told, and not left to find out. */
+export function notActedOn(policy: Policy): string[] {
+  return [
+    policy.reconcile.at ? 'reconcile.at: there are no scheduled reconciliations yet' : null,
+    policy.alerts.mail.length > 0 || policy.alerts.webhook
+      ? 'alerts: shown by the API only, neither mailed nor posted yet'
+      : null,
+    Object.keys(policy.access).length > 0
+      ? 'access: sign-in by groups does not exist yet; the admin token is the only way in'
+      : null,
+    policy.leavers.pagesTo === 'manager' ? 'leavers.pagesTo manager: pages go to a remaining Administrator' : null,
+  ].filter((line) => line !== null);
 }
 
 export type Settings = Omit<Config, 'policy'>;

@@ -170,7 +170,7 @@ export const errorTable = {
     'circuit',
     503,
     'The connection to the tenant does not work',
-    'An operator runs «usher doctor».',
+    'An operator checks the USHER_GRAPH settings and the app registration.',
   ),
 } as const satisfies Record<string, ErrorRow>;
 

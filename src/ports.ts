@@ -296,10 +296,15 @@ export interface StepStore {
   /** Which of these pages other wanted people wish for, too. */
   othersWishing(personId: string, linkNames: string[]): Promise<{ personId: string; linkName: string }[]>;
   /** The people behind the owners of pages; `left` once the brake admitted their removal. */
-  peopleByAccountUser(
-    accountUserIds: string[],
-  ): Promise<
-    { accountUserId: string; personId: string; lifecycle: Lifecycle; bookingPages: string[]; left: boolean }[]
+  peopleByAccountUser(accountUserIds: string[]): Promise<
+    {
+      accountUserId: string;
+      personId: string;
+      lifecycle: Lifecycle;
+      bookingPages: string[];
+      email: string | null;
+      left: boolean;
+    }[]
   >;
   /** Admits a removal or holds it: count and admission are one transaction under one lock. */
   admitRemoval(
@@ -383,7 +388,13 @@ export interface AdminStore {
   finishProvision(provisionId: string, result: ProvisionResult): Promise<void>;
   offboard(personId: string, cause: Cause): Promise<boolean>;
   runs(): Promise<Run[]>;
-  decideRun(runId: string, decision: 'approve' | 'keep', only: string[] | null, decidedBy: string): Promise<number>;
+  /** How many removals were decided; null when there is no such run. */
+  decideRun(
+    runId: string,
+    decision: 'approve' | 'keep',
+    only: string[] | null,
+    decidedBy: string,
+  ): Promise<number | null>;
   expireHeldRemovals(): Promise<number>;
 }
 
@@ -515,6 +526,8 @@ export interface SchedulingAccount {
   /** Makes a user that exists ours. */
   adoptUser(accountUserId: string, personId: string, changes: UserChanges, fence: Fence): Promise<AccountUser>;
   updateUser(accountUserId: string, changes: UserChanges, fence: Fence): Promise<AccountUser>;
+  /** Each gets the other's address, in one act: neither is ever without one. */
+  exchangeEmails(accountUserId: string, otherId: string, fence: Fence): Promise<void>;
   blockSignIn(accountUserId: string, fence: Fence): Promise<void>;
   suspendUser(accountUserId: string, fence: Fence): Promise<void>;
   restoreUser(accountUserId: string, fence: Fence): Promise<void>;
@@ -527,6 +540,8 @@ export interface SchedulingAccount {
   pagesOwnedBy(accountUserId: string): Promise<AccountPage[]>;
   /** Gives the page to its new owner, from the one it was seen with; enabled or disabled as said, in the same act. */
   assignPage(pageId: string, fromId: string, toId: string, enable: boolean, fence: Fence): Promise<void>;
+  /** A new page of this owner, enabled. Nothing happens when one of that name is there. */
+  createPage(linkName: string, ownerId: string, fence: Fence): Promise<void>;
   enablePage(pageId: string, fence: Fence): Promise<void>;
   /** The longest-standing licensed Administrator, else any Administrator, other than `exceptId`. */
   remainingAdministrator(exceptId: string): Promise<AccountUser | null>;

@@ -82,6 +82,11 @@ export interface Listening {
 export async function listen(app: Express, host: string, port: number): Promise<Listening> {
   // A filter may be 8 KB before it is percent-encoded; Node would refuse its request line.
   const server: Server = createServer({ maxHeaderSize: 65_536 }, app);
+  let closing = false;
+  // A client that keeps its connection busy is told to open a new one, elsewhere, and ours ends with its answer.
+  server.prependListener('request', (_request, response) => {
+    if (closing) response.setHeader('Connection', 'close');
+  });
   // Longer than the idle time-outs of the usual proxies in front, so that they, not we, end a connection.
   server.keepAliveTimeout = 65_000;
   await new Promise<void>((resolve, reject) => {
@@ -98,6 +103,7 @@ export async function listen(app: Express, host: string, port: number): Promise<
           clearTimeout(force);
           resolve();
         });
+        closing = true;
         server.closeIdleConnections();
       }),
   };

@@ -17,15 +17,22 @@ async function run(context: StepContext): Promise<StepOutcome> {
   if (wished.length === 0) return { verdict: pagesAreRight([]), did: [] };
 
   const sights = await look(context, wished);
-  const decision = decidePages(person.accountUserId, sights, policy.bookingPages.takeFrom);
+  const decision = decidePages(
+    person.accountUserId,
+    sights,
+    policy.bookingPages.takeFrom,
+    policy.bookingPages.createMissing !== false,
+  );
   if (plan && decision.actions.length > 0) {
     return {
       verdict: null,
       did: [],
       would: decision.actions.map((action) =>
-        action.kind === 'take'
-          ? `take page «${action.page.linkName}» from ${action.from.email}`
-          : `enable page «${action.page.linkName}»`,
+        action.kind === 'create'
+          ? `create page «${action.linkName}»`
+          : action.kind === 'take'
+            ? `take page «${action.page.linkName}» from ${action.from.email}`
+            : `enable page «${action.page.linkName}»`,
       ),
     };
   }
@@ -33,7 +40,14 @@ async function run(context: StepContext): Promise<StepOutcome> {
     decision.actions.filter((action) => action.kind === 'enable').map((action) => action.page.pageId),
   );
   for (const action of decision.actions) {
-    if (action.kind === 'take') {
+    if (action.kind === 'create') {
+      await account.createPage(action.linkName, person.accountUserId, fence);
+      did.push({
+        action: 'page.created',
+        before: null,
+        after: { linkName: action.linkName, owner: person.accountUserId },
+      });
+    } else if (action.kind === 'take') {
       const enable = enabling.has(action.page.pageId) || action.page.enabled;
       await account.assignPage(action.page.pageId, action.page.ownerId, person.accountUserId, enable, fence);
       did.push({

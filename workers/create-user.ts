@@ -1,19 +1,26 @@
 /** The user in the scheduling account: found by our key or address first, then created, adopted or mended, then read back. */
 
 import type { AccountUser } from '../src/domain/account.ts';
+import { foldAddress } from '../src/domain/email-address.ts';
 import { changesTowards, decideProfile, profileIsRight } from '../src/domain/profile.ts';
 import type { StepContext, StepDefinition, StepOutcome } from './step.ts';
 
 export const createUser: StepDefinition = { step: 'create-user', condition: 'Profile', run };
 
 async function run(context: StepContext): Promise<StepOutcome> {
-  const { person, account, policy, fence, plan } = context;
+  const { person, account, store, policy, fence, plan } = context;
   const email = person.wish?.email ?? null;
   const own = await account.findByPerson(person.personId, person.accountUserId);
   // Our own user answers for its address; only a differing one can belong to somebody else.
-  const holder = email && own?.email.toLowerCase() !== email.toLowerCase() ? await account.findByEmail(email) : null;
+  const holder =
+    email && foldAddress(own?.email ?? '') !== foldAddress(email) ? await account.findByEmail(email) : null;
   const sameEmail = holder && holder.accountUserId !== own?.accountUserId ? holder : null;
-  const decision = decideProfile(person, { own, sameEmail }, policy);
+  const behind = own && sameEmail ? (await store.peopleByAccountUser([sameEmail.accountUserId]))[0] : undefined;
+  const sameEmailMovesAway =
+    behind?.lifecycle === 'wanted' &&
+    behind.email !== null &&
+    foldAddress(behind.email) !== foldAddress(sameEmail?.email ?? '');
+  const decision = decideProfile(person, { own, sameEmail, sameEmailMovesAway }, policy);
 
   if (decision.kind === 'verdict') {
     const linked =
@@ -38,6 +45,11 @@ async function run(context: StepContext): Promise<StepOutcome> {
       fence,
     );
     return finish(context, made, 'user.created', null, 'created');
+  }
+  if (decision.kind === 'exchange') {
+    await account.exchangeEmails(decision.user.accountUserId, decision.other.accountUserId, fence);
+    const exchanged = await account.updateUser(decision.user.accountUserId, decision.changes, fence);
+    return finish(context, exchanged, 'user.updated', seen(decision.user), person.accountUserOrigin ?? 'created');
   }
   if (decision.kind === 'adopt') {
     const adopted = await account.adoptUser(decision.user.accountUserId, person.personId, decision.changes, fence);
@@ -89,6 +101,8 @@ function seen(user: AccountUser) {
 function describe(decision: Exclude<ReturnType<typeof decideProfile>, { kind: 'verdict' }>): string {
   if (decision.kind === 'create') return `create the user ${decision.wish.email} as ${decision.wish.role}`;
   const changes = Object.entries(decision.changes).map(([field, value]) => `${field} → ${value}`);
+  if (decision.kind === 'exchange')
+    return `exchange the address of ${decision.user.email} with ${decision.other.email}`;
   if (decision.kind === 'adopt')
     return `adopt the user ${decision.user.email}${changes.length > 0 ? ` and change ${changes.join(', ')}` : ''}`;
   return [

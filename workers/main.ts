@@ -75,6 +75,24 @@ export async function startWorkers(parts: WorkersParts, only: QueueName[] = queu
         true,
       );
     await store.expireHeldRemovals();
+    await lookForSilence();
+  }
+
+  /** A source that was heard of once and says nothing for longer than the policy lets it is an alert, until it is heard of again. */
+  let lookedForSilenceAt = 0;
+  async function lookForSilence(): Promise<void> {
+    if (parts.now().getTime() - lookedForSilenceAt < 60_000) return;
+    lookedForSilenceAt = parts.now().getTime();
+    for (const source of await store.sources()) {
+      const hours = parts.policy.sources.find((entry) => entry.name === source.name)?.silentAfterHours;
+      if (!hours || !source.lastHeardAt) continue;
+      const key = `source_silent:${source.name}`;
+      const silent = parts.now().getTime() - source.lastHeardAt.getTime() > hours * 3_600_000;
+      const message = `Source ${source.name} was last heard of at ${source.lastHeardAt.toISOString()}, more than ${hours} hours ago. The identity provider's admin looks at its provisioning log.`;
+      if (!silent || source.pausedAt) await store.resolveAlert(key);
+      else if (await store.raiseAlert(key, 'source_silent', message))
+        log.error({ source: source.name, lastHeardAt: source.lastHeardAt }, 'a source went silent');
+    }
   }
 
   let stopped = false;

@@ -396,7 +396,7 @@ function verdictOf(error: UsherError, person: Person): Verdict {
       return {
         status: 'unknown',
         reason: 'connection_down',
-        message: `${error.message} An operator runs «usher doctor».`,
+        message: `${error.message} An operator checks the USHER_GRAPH settings and the app registration.`,
       };
     case 'email_taken_elsewhere':
       return { status: 'false', reason: 'email_taken_elsewhere', message: `${error.message} ${error.row.next}` };

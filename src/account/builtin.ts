@@ -155,6 +155,16 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
       return mustFind(accountUserId);
     },
 
+    async exchangeEmails(accountUserId, otherId, fence) {
+      await fenced(fence, (client) =>
+        client.query(
+          `update account_users u set email = o.email, email_key = o.email_key from account_users o
+           where (u.account_user_id, o.account_user_id) in (($1, $2), ($2, $1))`,
+          [accountUserId, otherId],
+        ),
+      );
+    },
+
     async blockSignIn(accountUserId, fence) {
       await fenced(fence, (client) =>
         client.query('update account_users set sign_in_blocked = true where account_user_id = $1', [accountUserId]),
@@ -242,6 +252,15 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
         );
         if (!rowCount) throw new UsherError('conflict', 'The page has another owner by now.');
       });
+    },
+
+    async createPage(linkName, ownerId, fence) {
+      await fenced(fence, (client) =>
+        client.query(
+          'insert into account_pages (page_id, link_name, owner_id, enabled) values ($1, $2, $3, true) on conflict (link_name) do nothing',
+          [randomUUID(), linkName, ownerId],
+        ),
+      );
     },
 
     async enablePage(pageId, fence) {

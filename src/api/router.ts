@@ -13,6 +13,7 @@ import { type Access, hashToken, newToken } from '../access.ts';
 import { conditionTypes, readiness, reasons } from '../domain/conditions.ts';
 import { lifecycles } from '../domain/person.ts';
 import type { Policy } from '../domain/policy.ts';
+import { asLinkName } from '../domain/template.ts';
 import { asUsherError, UsherError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type {
@@ -32,6 +33,8 @@ export interface ApiParts {
   account: SchedulingAccount;
   wakeUps: WakeUps;
   policy: Policy;
+  /** Makes pages of the built-in account, owned by its founder until somebody is wished to own them. */
+  makePages(linkNames: string[]): Promise<number>;
   log: Log;
   now: () => Date;
 }
@@ -135,6 +138,7 @@ export function apiRouter(parts: ApiParts): Router {
         only,
         callerOf(response).actor,
       );
+      if (decided === null) throw new UsherError('not_found', 'There is no such run.');
       response.json({ decided });
     });
   }
@@ -199,6 +203,11 @@ export function apiRouter(parts: ApiParts): Router {
     response.json({ items: await store.alerts() });
   });
 
+  router.post('/account/booking-pages', async (request, response) => {
+    const { linkNames } = parse(pagesBody, request.body ?? {});
+    response.status(201).json({ made: await parts.makePages(linkNames.map(asLinkName)) });
+  });
+
   router.get('/policy', (_request, response) => {
     response.json({ version: policy.version, policy });
   });
@@ -260,6 +269,7 @@ const requestsQuery = z.object({
 });
 const provisionBody = z.strictObject({ plan: z.boolean().default(false) });
 const decisionBody = z.strictObject({ only: z.array(z.string().min(1)).min(1).max(10_000).optional() });
+const pagesBody = z.strictObject({ linkNames: z.array(z.string().trim().min(1).max(200)).min(1).max(10_000) });
 const tokenBody = z.strictObject({
   source: z.string().min(1).max(100),
   label: z.string().max(200).default(''),

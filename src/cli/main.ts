@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { startWorkers } from '../../workers/main.ts';
 import { compose, type StartWorkers } from '../compose.ts';
-import { ConfigError, parsePolicy, policyJsonSchema, readConfig } from '../config.ts';
+import { ConfigError, notActedOn, parsePolicy, policyJsonSchema, readConfig } from '../config.ts';
 import { steps } from '../domain/next-steps.ts';
 import { UsherError } from '../errors.ts';
 import type { QueueName } from '../ports.ts';
@@ -68,6 +68,7 @@ export async function main(argv: string[], env: NodeJS.ProcessEnv): Promise<numb
         say(
           'The policy has no rule, so nobody is in scope. Copy config/policy.example.yaml to config/policy.yaml and edit it.',
         );
+      for (const line of notActedOn(config.policy)) say(`Not acted on by this version: ${line}.`);
       await stop.done;
       await running.close();
     });
@@ -310,6 +311,7 @@ export async function main(argv: string[], env: NodeJS.ProcessEnv): Promise<numb
       say(
         `${name} is right: ${policy.rules.length} rules, ${policy.sources.length} sources, version ${policy.version}.`,
       );
+      for (const line of notActedOn(policy)) say(`Not acted on by this version: ${line}.`);
     });
   policyCommand
     .command('schema')

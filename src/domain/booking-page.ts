@@ -17,7 +17,10 @@ export interface PageSight {
   ownerLeaves: boolean;
 }
 
-export type PageAction = { kind: 'take'; page: AccountPage; from: AccountUser } | { kind: 'enable'; page: AccountPage };
+export type PageAction =
+  | { kind: 'create'; linkName: string }
+  | { kind: 'take'; page: AccountPage; from: AccountUser }
+  | { kind: 'enable'; page: AccountPage };
 
 export interface PageDecision {
   actions: PageAction[];
@@ -25,7 +28,12 @@ export interface PageDecision {
   blocked: Verdict | null;
 }
 
-export function decidePages(accountUserId: string, sights: PageSight[], takeFrom: string[] | undefined): PageDecision {
+export function decidePages(
+  accountUserId: string,
+  sights: PageSight[],
+  takeFrom: string[] | undefined,
+  createMissing: boolean,
+): PageDecision {
   const actions: PageAction[] = [];
   let blocked: Verdict | null = null;
   const block = (reason: NonNullable<Verdict['reason']>, message: string, linkName: string) => {
@@ -39,6 +47,10 @@ export function decidePages(accountUserId: string, sights: PageSight[], takeFrom
         `Page «${linkName}» is wished for two people; nobody gets it. Also wished by ${sight.alsoWishedBy.join(', ')}. The names in the directory or the rule decide.`,
         linkName,
       );
+      continue;
+    }
+    if (!page && createMissing) {
+      actions.push({ kind: 'create', linkName });
       continue;
     }
     if (!page || !owner) {

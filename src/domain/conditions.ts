@@ -111,6 +111,8 @@ const recheckSeconds = { true: 24 * 3600, false: 3600, unknown: 300 } as const;
 const quickRecheckSeconds: Partial<Record<Reason, number>> = {
   no_seats_left: 600,
   needs_profile: 3600,
+  email_taken_elsewhere: 120,
+  claimed_twice: 300,
   connection_down: 300,
 };
 

@@ -107,7 +107,7 @@ function decideGrants(grants: CalendarGrant[], addresses: string[], who: string)
   if (!best)
     return no(
       'not_delegated',
-      `${who}'s calendar is not delegated to ${to}. Run «usher delegation script», and an Exchange admin applies it; or the person does it in Outlook.`,
+      `${who}'s calendar is not delegated to ${to}. An Exchange admin makes it a delegate (Add-MailboxFolderPermission with -AccessRights Editor -SharingPermissionFlags Delegate), or the person does it in Outlook.`,
     );
   const evidence = { level: best.level, address: best.address };
   if (best.level === 'delegate' || best.level === 'delegate_with_private') {
@@ -183,13 +183,13 @@ function decideDenied(dedicatedMailboxReadable: boolean | null, who: string): Ve
       status: 'unknown',
       reason: 'no_consent',
       message:
-        'The app registration may not read calendar permissions at all. A tenant admin consents to Calendars.ReadBasic (application); «usher doctor» gives the link.',
+        'The app registration may not read calendar permissions at all. A tenant admin consents to Calendars.ReadBasic (application); It is given in Entra ID under App registrations, API permissions.',
     };
   }
   return {
     status: 'unknown',
     reason: 'inconclusive',
-    message: `Access to ${who}'s mailbox was refused: either the consent is missing or the mailbox is outside the access policy. «usher doctor» tells which.`,
+    message: `Access to ${who}'s mailbox was refused: either the consent is missing or the mailbox is outside the access policy. An operator names the dedicated mailbox in the policy, by which the two are told apart.`,
   };
 }
 

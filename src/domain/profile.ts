@@ -14,11 +14,14 @@ export interface ProfileSight {
   own: AccountUser | null;
   /** The user who has the wished address, if that is somebody else. */
   sameEmail: AccountUser | null;
+  /** True when that somebody is one of ours on the way to another address: the two can exchange theirs. */
+  sameEmailMovesAway: boolean;
 }
 
 export type ProfileDecision =
   | { kind: 'verdict'; verdict: Verdict }
   | { kind: 'create'; wish: Wish & { email: string } }
+  | { kind: 'exchange'; user: AccountUser; other: AccountUser; changes: UserChanges }
   | { kind: 'adopt'; user: AccountUser; changes: UserChanges }
   | { kind: 'update'; user: AccountUser; changes: UserChanges; restore: boolean };
 
@@ -43,6 +46,10 @@ export function decideProfile(person: Person, sight: ProfileSight, policy: Polic
       'account_owner_protected',
       `${own.email} is the owner of the scheduling account and is never changed by Usher.`,
     );
+  if (own && sameEmail && sight.sameEmailMovesAway) {
+    const { email: _exchanged, ...changes } = changesTowards(own, wish, email);
+    return { kind: 'exchange', user: own, other: sameEmail, changes };
+  }
   if (sameEmail?.personId && sameEmail.personId !== person.personId) {
     return blocked(
       'email_taken_elsewhere',

@@ -95,7 +95,9 @@ function isSupersededTombstone(user: DirectoryUser, all: DirectoryUser[]): boole
 function leaver(before: Known | null, leave: Leave): Wanted {
   if (!before || before.lifecycle === 'out_of_scope')
     return { lifecycle: 'out_of_scope', wish: before?.wish ?? null, leave: null };
-  if (before.lifecycle === 'wanted') return { lifecycle: 'leaving', wish: before.wish, leave };
+  // A new word of the source about somebody whose removal was held or kept is a new request, under the brake again.
+  const asksAnew = before.lifecycle === 'held' && before.leave?.cause !== leave.cause;
+  if (before.lifecycle === 'wanted' || asksAnew) return { lifecycle: 'leaving', wish: before.wish, leave };
   return { lifecycle: before.lifecycle, wish: before.wish, leave: before.leave ?? leave };
 }
 

@@ -44,7 +44,9 @@ async function reconsider(
   // Only what the policy gives anew: leaving is the sources' word, and what the policy takes waits for approval.
   const gives =
     change.lifecycle === 'wanted' &&
-    (person.lifecycle === 'out_of_scope' || (person.lifecycle === 'wanted' && wishChanged(person.wish, change.wish)));
+    (person.lifecycle === 'out_of_scope' ||
+      person.leave?.cause === 'out_of_scope' ||
+      (person.lifecycle === 'wanted' && wishChanged(person.wish, change.wish)));
   const takes =
     person.lifecycle === 'wanted' && (change.lifecycle !== 'wanted' || takesSomething(person.wish, change.wish));
   if (takes) {

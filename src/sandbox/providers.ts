@@ -66,18 +66,24 @@ export async function playEntraCycle(
   if (none.body.totalResults !== 0) throw new Error('a user that is not there was found');
   progress('connection test: a user that is not there is answered with an empty list');
   const ids = new Map<string, string>();
+  let created = 0;
   for (const person of people) {
     const found = expect(
       await send(target, 'GET', `/Users?filter=${encodeURIComponent(`externalId eq "${person.objectId}"`)}`, headers),
       200,
     );
     const existing = (found.body.Resources as { id: string }[] | undefined)?.[0];
+    if (!existing) created += 1;
     ids.set(
       person.local,
       existing?.id ?? String(expect(await send(target, 'POST', '/Users', headers, entraUser(person)), 201).body.id),
     );
   }
-  progress(`${people.length} people matched and created`);
+  progress(
+    created > 0
+      ? `${people.length} people matched, ${created} of them created`
+      : `${people.length} people matched, nobody is new`,
+  );
   for (const [local, familyName] of Object.entries(changes.renamed)) {
     const id = ids.get(local);
     const person = people.find((entry) => entry.local === local);
@@ -148,6 +154,7 @@ export async function playOktaCycle(
     'user-agent': 'Okta SCIM Client 1.0.0',
   };
   const ids = new Map<string, string>();
+  let created = 0;
   for (const person of people) {
     const known = expect(
       await send(
@@ -172,10 +179,15 @@ export async function playOktaCycle(
       ),
       200,
     );
+    created += 1;
     if (probe.body.totalResults !== 0) throw new Error(`${person.local} is there already`);
     ids.set(person.local, String(expect(await send(target, 'POST', '/Users', headers, oktaUser(person)), 201).body.id));
   }
-  progress(`${people.length} people looked up and created`);
+  progress(
+    created > 0
+      ? `${people.length} people looked up, ${created} of them created`
+      : `${people.length} people looked up, nobody is new`,
+  );
   for (const [local, familyName] of Object.entries(changes.renamed)) {
     const id = ids.get(local);
     const person = people.find((entry) => entry.local === local);

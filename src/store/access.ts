@@ -57,7 +57,11 @@ export function accessStore(pool: pg.Pool): AccessStore {
         const same = await client.query<TokenRow>('select * from tokens where hash = $1', [token.hash]);
         if (same.rows[0]) {
           // The settings name it again: it lives again.
-          if (token.fixed) await client.query('update tokens set revoked_at = null where hash = $1', [token.hash]);
+          if (token.fixed)
+            await client.query('update tokens set revoked_at = null, source = $2 where hash = $1', [
+              token.hash,
+              token.source,
+            ]);
           return tokenFrom(same.rows[0]);
         }
         if (token.source && !token.fixed) {

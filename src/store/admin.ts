@@ -229,7 +229,7 @@ export function adminStore({ pool, kysely }: Database): AdminStore {
         );
         let kept = 0;
         for (const row of expired.rows)
-          kept += await decideRun(client, row.run_id, 'keep', null, 'nobody: the time to decide ran out');
+          kept += (await decideRun(client, row.run_id, 'keep', null, 'nobody: the time to decide ran out')) ?? 0;
         return kept;
       }),
   };
@@ -320,7 +320,9 @@ async function decideRun(
   decision: 'approve' | 'keep',
   only: string[] | null,
   decidedBy: string,
-): Promise<number> {
+): Promise<number | null> {
+  const run = await client.query('select 1 from runs where run_id = $1', [runId]);
+  if (!run.rowCount) return null;
   const state = decision === 'approve' ? 'admitted' : 'kept';
   // The brake's own lock: no removal joins the run while it is decided.
   await client.query(`select pg_advisory_xact_lock(hashtextextended('usher/brake', 0))`);

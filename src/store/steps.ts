@@ -177,6 +177,7 @@ export function stepStore(pool: pg.Pool): StepStore {
         personId: row.person_id,
         lifecycle: row.lifecycle,
         bookingPages: row.wish?.bookingPages ?? [],
+        email: row.wish?.email ?? null,
         left:
           row.lifecycle === 'suspended' ||
           row.lifecycle === 'gone' ||

@@ -243,7 +243,7 @@ describe('the user in the account', () => {
     sameEmail: Parameters<typeof decideProfile>[1]['sameEmail'] = null,
     person = aPerson(),
     policy = aPolicy(),
-  ) => decideProfile(person, { own, sameEmail }, policy);
+  ) => decideProfile(person, { own, sameEmail, sameEmailMovesAway: false }, policy);
   const reasonOf = (decision: ReturnType<typeof decide>) =>
     decision.kind === 'verdict' ? decision.verdict.reason : decision.kind;
 
@@ -287,6 +287,16 @@ describe('the user in the account', () => {
       'email_taken_elsewhere',
     );
   });
+  test('two who swap their addresses exchange them', () => {
+    const [own, sameEmail] = [
+      anAccountUser({ email: 'old@contoso.com' }),
+      anAccountUser({ accountUserId: 'b', personId: 'another' }),
+    ];
+    expect(decideProfile(aPerson(), { own, sameEmail, sameEmailMovesAway: true }, aPolicy())).toMatchObject({
+      kind: 'exchange',
+      changes: {},
+    });
+  });
   test('the account owner is never changed', () => {
     expect(reasonOf(decide(anAccountUser({ protected: true, name: 'Old' })))).toBe('account_owner_protected');
   });
@@ -312,8 +322,8 @@ describe('Booking pages', () => {
     ownerLeaves: false,
     ...more,
   });
-  const decide = (more: Partial<PageSight>, takeFrom?: string[]) => {
-    const decision = decidePages('me', [sight(more)], takeFrom);
+  const decide = (more: Partial<PageSight>, takeFrom?: string[], createMissing = false) => {
+    const decision = decidePages('me', [sight(more)], takeFrom, createMissing);
     return [decision.actions.map((action) => action.kind), decision.blocked?.reason ?? null];
   };
 
@@ -339,6 +349,7 @@ describe('Booking pages', () => {
   });
   test('that are missing are said', () => {
     expect(decide({ page: null, owner: null })).toEqual([[], 'page_missing']);
+    expect(decide({ page: null, owner: null }, undefined, true)).toEqual([['create'], null]);
   });
   test('that are right need nothing', () => {
     expect(decide({ page: aPage({ ownerId: 'me', enabled: true }) })).toEqual([[], null]);

@@ -43,7 +43,7 @@ describe.each(stacks)('from an identity provider to Ready, on $name', ({ backend
     const chidi = await person('chidi.okafor@contoso.com');
     const delegation = chidi.conditions.find((condition: { type: string }) => condition.type === 'Delegation');
     expect(delegation).toMatchObject({ status: 'false', reason: 'not_delegated', owner: 'exchange_admin' });
-    expect(delegation.message).toContain('usher delegation script');
+    expect(delegation.message).toContain('Add-MailboxFolderPermission');
     const license = chidi.conditions.find((condition: { type: string }) => condition.type === 'License');
     expect(license).toMatchObject({ status: 'false', reason: 'needs_delegation', owner: 'nobody' });
   });
@@ -231,6 +231,37 @@ describe('a waiting list', () => {
     );
     await usher.close();
   });
+});
+
+test('two people who swap their addresses in one cycle both end with the right one', async () => {
+  const usher = await startUsher({ policy: plainPolicy.replace('["{userName.local}"]', '[]') });
+  const mail = (local: string) => [{ type: 'work', primary: true, value: `${local}@contoso.com` }];
+  const create = async (name: string, local: string) =>
+    (await usher.scim('POST', '/Users', scimUser(name, { emails: mail(local) }))).body.id as string;
+  const both = () =>
+    Promise.all(
+      ['ana.ruiz', 'bjorn.akesson'].map(async (name) => (await usher.api('GET', `/people/${name}@contoso.com`)).body),
+    );
+  const [ana, bjorn] = [await create('ana.ruiz', 'first'), await create('bjorn.akesson', 'second')];
+  await eventually(both, (people) => people.every((person) => person.ready));
+  const before = (await both()).map((person) => person.accountUserId);
+  const patch = (id: string, value: string) =>
+    usher.scim('PATCH', `/Users/${id}`, {
+      schemas: ['urn:ietf:params:scim:api:messages:2.0:PatchOp'],
+      Operations: [{ op: 'Replace', path: 'emails[type eq "work"].value', value }],
+    });
+  await patch(ana, 'second@contoso.com');
+  await patch(bjorn, 'first@contoso.com');
+  const after = await eventually(
+    both,
+    ([first, second]) =>
+      first.ready &&
+      second.ready &&
+      first.conditions[0].evidence.email === 'second@contoso.com' &&
+      second.conditions[0].evidence.email === 'first@contoso.com',
+  );
+  expect(after.map((person) => person.accountUserId)).toEqual(before);
+  await usher.close();
 });
 
 describe('the brake', () => {

@@ -158,3 +158,16 @@ test('every step has a file, a queue and, but for offboard, a condition', () => 
 test('every error code says what next', () => {
   for (const row of Object.values(errorTable)) expect(row.next.length).toBeGreaterThan(5);
 });
+
+test('the lock file names every optional package, so that npm ci takes it on every platform', () => {
+  const { packages } = JSON.parse(readFileSync('package-lock.json', 'utf8')) as {
+    packages: Record<string, { optionalDependencies?: Record<string, string> }>;
+  };
+  const missing = Object.values(packages)
+    .flatMap((entry) => Object.keys(entry.optionalDependencies ?? {}))
+    .filter(
+      (name) =>
+        !Object.keys(packages).some((at) => at === `node_modules/${name}` || at.endsWith(`/node_modules/${name}`)),
+    );
+  expect(missing).toEqual([]);
+});

@@ -125,6 +125,11 @@ function checkText(attribute: AttributeDefinition, value: string, name: string):
   if (value.length > limit) throw new UsherError('invalid_value', `${name} is longer than ${limit} characters.`);
   if (value.includes('\u0000'))
     throw new UsherError('invalid_value', `${name} holds the character U+0000, which can not be stored.`);
+  // Half of a surrogate pair: an emoji that was cut in two on its way.
+  if (/\p{Surrogate}/u.test(value))
+    throw new UsherError('invalid_value', `${name} holds half a character (an unpaired surrogate).`);
+  if (attribute.name === 'userName' && /\p{Control}/u.test(value))
+    throw new UsherError('invalid_value', 'userName holds a control character.');
 }
 
 function normaliseComplex(attribute: AttributeDefinition, value: unknown, name: string): Resource | undefined {
@@ -152,7 +157,7 @@ function unwrap(attribute: AttributeDefinition, value: unknown): unknown {
   }
   if (typeof value !== 'string') return value;
   // Entra ID's role assignments arrive as JSON inside a string.
-  if (value.trimStart().startsWith('{')) {
+  if (/^\s*[{[]/.test(value)) {
     try {
       return JSON.parse(value) as unknown;
     } catch {

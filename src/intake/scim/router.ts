@@ -300,7 +300,8 @@ function answerError(log: Log): ErrorRequestHandler {
     }
     const error = thrown instanceof UsherError ? thrown : (fromBodyParser(thrown) ?? asUsherError(thrown));
     const { status, scimType, next: what } = error.row;
-    if (status >= 500) log.error({ err: error, path: request.path, method: request.method }, 'SCIM request failed');
+    if (status >= 500 && status !== 501)
+      log.error({ err: error, path: request.path, method: request.method }, 'SCIM request failed');
     if (status === 401) response.set('WWW-Authenticate', 'Bearer realm="usher-scim"');
     if (status === 503 || status === 429) response.set('Retry-After', String(error.retryAfterSeconds ?? 30));
     response.locals.refusal = error.message;
