@@ -6,6 +6,7 @@ import type { Policy } from './domain/policy.ts';
 import { UsherError } from './errors.ts';
 import { openCalendars } from './graph/calendars.ts';
 import { openGraphClient } from './graph/client.ts';
+import { countInFlight } from './in-flight.ts';
 import { applyPolicy, reconsiderPeople } from './intake/apply-policy.ts';
 import { gatherHints, openIntake } from './intake/record-change.ts';
 import { defaultScimLimits } from './intake/scim/limits.ts';
@@ -33,6 +34,8 @@ export interface WorkerParts {
   metrics: Metrics;
   now: () => Date;
   random: () => number;
+  /** Steps give way to requests of the same process. */
+  quiet(): Promise<void>;
   /** A new look at people whose groups changed. */
   reconsider(personIds: string[]): Promise<void>;
 }
@@ -80,6 +83,7 @@ async function build(
 ): Promise<Running> {
   const log = openLog(config.logLevel);
   const metrics = openMetrics();
+  const inFlight = countInFlight();
   const { policy } = config;
   const now = () => new Date();
 
@@ -152,6 +156,7 @@ async function build(
       metrics,
       now,
       random: Math.random,
+      quiet: () => inFlight.quiet(),
       reconsider: (personIds: string[]) => reconsiderPeople(store, policy, personIds),
     };
     const waiting = startWhenQueueIsSafe(
@@ -206,6 +211,7 @@ async function build(
       },
       store,
       metrics,
+      inFlight,
       log,
       troubles: () => (queueTrouble ? [queueTrouble] : []),
     });

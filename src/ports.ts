@@ -163,6 +163,8 @@ export interface PersonChange {
   leave: Leave | null;
   /** True when the wish or the lifecycle changed; then the generation rises. */
   newGeneration: boolean;
+  /** True when nothing of the person's row changes at all. */
+  samePerson: boolean;
   /** How lists show the person. */
   shown: ShownAs;
 }
@@ -183,7 +185,9 @@ export interface UserToWrite {
 
 /** Everything one decision about a person needs, read in one statement. */
 export interface PersonWithSources {
-  known: KnownPerson;
+  person: Person;
+  /** How many changes of groups the wish has not been looked at under yet. */
+  reconsider: number;
   users: DirectoryUser[];
 }
 

@@ -2,6 +2,7 @@
 import { createServer, type Server } from 'node:http';
 import express, { type Express } from 'express';
 import { type ApiParts, apiRouter } from './api/router.ts';
+import type { InFlight } from './in-flight.ts';
 import { type ScimParts, scimRouter } from './intake/scim/router.ts';
 import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
@@ -12,6 +13,7 @@ export interface ServerParts {
   api: ApiParts;
   store: Store;
   metrics: Metrics;
+  inFlight: InFlight;
   log: Log;
   /** What stands in the way of working, beside the database; empty when nothing does. */
   troubles: () => string[];
@@ -25,6 +27,8 @@ export function buildApp(parts: ServerParts): Express {
   app.set('trust proxy', 'loopback');
   app.use((request, response, next) => {
     const area = request.path.startsWith('/scim') ? 'scim' : request.path.startsWith('/api') ? 'api' : 'other';
+    parts.inFlight.begin();
+    response.on('close', () => parts.inFlight.end());
     response.on('finish', () =>
       parts.metrics.requests.inc({ area, method: request.method, status: String(response.statusCode) }),
     );

@@ -6,6 +6,8 @@ import { openRunner, type RunnerParts } from './run-step.ts';
 
 export interface WorkersParts extends Omit<RunnerParts, 'wakeOthers'> {
   wakeUps: WakeUps;
+  /** Steps give way to requests of the same process. */
+  quiet(): Promise<void>;
   /** A new look at people whose groups changed. */
   reconsider(personIds: string[]): Promise<void>;
 }
@@ -28,6 +30,8 @@ export async function startWorkers(parts: WorkersParts, only: QueueName[] = queu
   for (const name of only) {
     await wakeUps.work(name, queueConcurrency[name], async (id) => {
       jobs += 1;
+      // Somebody waits for an express result; everything else gives way.
+      if (name !== 'express') await parts.quiet();
       if (name === 'express') await runExpress(id);
       else await runner.wake(name, id, `${name}/${process.pid}.${jobs}`);
     });

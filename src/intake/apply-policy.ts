@@ -22,22 +22,21 @@ export async function applyPolicy(store: PolicyStore, policy: Policy): Promise<P
   let after: string | null = null;
   for (;;) {
     const people: PersonWithSources[] = await store.everybody(after, batch);
-    for (const one of people) await reconsider(store, policy, one, cause, result);
-    after = people.at(-1)?.known.person.personId ?? null;
+    for (const one of people) await reconsiderOne(store, policy, one, cause, result);
+    after = people.at(-1)?.person.personId ?? null;
     if (people.length < batch) break;
   }
   await store.storePolicyVersion(policy.version);
   return result;
 }
 
-async function reconsider(
+async function reconsiderOne(
   store: PolicyStore,
   policy: Policy,
-  { known, users }: PersonWithSources,
+  { person, reconsider, users }: PersonWithSources,
   cause: Cause,
   result: PolicyChange,
 ): Promise<void> {
-  const { person } = known;
   const first = users[0];
   if (!first) return;
   const change = changeFor(users, person, policy, first);
@@ -52,7 +51,7 @@ async function reconsider(
   if (takes) {
     await store.keepUnder(person.personId, person.generation, policy.version);
     result.waiting += 1;
-  } else if (gives && (await store.changeWish(person.personId, person.generation, change, known.reconsider, cause)))
+  } else if (gives && (await store.changeWish(person.personId, person.generation, change, reconsider, cause)))
     result.changed += 1;
 }
 
@@ -61,8 +60,8 @@ export async function reconsiderPeople(store: PolicyStore, policy: Policy, perso
   for (const personId of personIds) {
     const one = await store.withSources(personId);
     const first = one?.users[0];
-    if (!one || !first || one.known.reconsider === 0) continue;
-    const { person, reconsider } = one.known;
+    if (!one || !first || one.reconsider === 0) continue;
+    const { person, reconsider } = one;
     const change = changeFor(one.users, person, policy, first);
     // Somebody who changed meanwhile keeps the mark, and is looked at again.
     if (!change.newGeneration) await store.reconsidered(personId, reconsider);

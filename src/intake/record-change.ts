@@ -78,9 +78,13 @@ export function openIntake(parts: IntakeParts) {
         const users = all.users.map((user) =>
           user.resourceId === resourceId ? turned(edited.user, user, parts.now()) : user,
         );
-        const change = changeFor(users, all.known.person, policy, edited.user);
+        const change = changeFor(users, all.person, policy, edited.user);
+        // Compared with what the users said before: then nothing of the person's row has to be written.
+        change.samePerson =
+          !change.newGeneration &&
+          JSON.stringify(change.shown) === JSON.stringify(shownAs(all.users, policy, edited.user));
         const written = await store.updateUser(
-          { resourceId, version: stored.version, personId: stored.personId, generation: all.known.person.generation },
+          { resourceId, version: stored.version, personId: stored.personId, generation: all.person.generation },
           edited,
           change,
           difference(stored.resource, edited.resource),
@@ -110,9 +114,9 @@ export function openIntake(parts: IntakeParts) {
         );
         const own = all.users.find((user) => user.resourceId === resourceId);
         if (!own) return false;
-        const change = changeFor(users, all.known.person, policy, own);
+        const change = changeFor(users, all.person, policy, own);
         const written = await store.deleteUser(
-          { resourceId, version: stored.version, personId: stored.personId, generation: all.known.person.generation },
+          { resourceId, version: stored.version, personId: stored.personId, generation: all.person.generation },
           change,
           stored.resource,
           cause,
@@ -142,8 +146,8 @@ async function decide(
   if (correlation.kind === 'link') {
     const known = await load(correlation.personId);
     if (known) {
-      const change = changeFor([...known.users, user], known.known.person, policy, user);
-      return { kind: 'attach', personId: correlation.personId, generation: known.known.person.generation, change };
+      const change = changeFor([...known.users, user], known.person, policy, user);
+      return { kind: 'attach', personId: correlation.personId, generation: known.person.generation, change };
     }
   }
   return {
@@ -163,7 +167,12 @@ export function changeFor(
 ): PersonChange {
   const wanted = wishFor(users, policy, person);
   const newGeneration = !person || person.lifecycle !== wanted.lifecycle || wishChanged(person.wish, wanted.wish);
-  return { ...wanted, newGeneration: person !== null && newGeneration, shown: shownAs(users, policy, own) };
+  return {
+    ...wanted,
+    newGeneration: person !== null && newGeneration,
+    samePerson: false,
+    shown: shownAs(users, policy, own),
+  };
 }
 
 /** Lists show a person by the first source that holds them. */

@@ -2,9 +2,12 @@
 import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import { UsherError } from '../errors.ts';
+import { openPipeline, type Pipeline } from './pipeline.ts';
 
 export interface Database {
   pool: pg.Pool;
+  /** For single short statements on the way to an answer. */
+  pipeline: Pipeline;
   kysely: Kysely<Tables>;
   close(): Promise<void>;
 }
@@ -38,7 +41,16 @@ export function openDatabase(
   // An idle connection that the server ends must not end us.
   pool.on('error', options.onError);
   const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) });
-  return { pool, kysely, close: () => kysely.destroy() };
+  const pipeline = openPipeline(connectionString, { name: options.name ?? 'usher', onError: options.onError });
+  return {
+    pool,
+    pipeline,
+    kysely,
+    async close() {
+      await pipeline.close();
+      await kysely.destroy();
+    },
+  };
 }
 
 /** Class 08 connection, 53 resources, 57 operator intervention, 58 system, 25006 read-only: the server can not do it now. */
@@ -97,12 +109,12 @@ export function translate(error: unknown): unknown {
 export type Named = { name: string; text: string };
 
 export async function run<R extends pg.QueryResultRow>(
-  on: pg.Pool | pg.PoolClient,
+  on: { query<Row extends pg.QueryResultRow>(config: pg.QueryConfig): Promise<pg.QueryResult<Row>> },
   statement: Named,
   values: unknown[],
 ): Promise<R[]> {
   try {
-    return (await on.query<R>({ ...statement, values })).rows;
+    return (await on.query<R>({ name: statement.name, text: statement.text, values })).rows;
   } catch (error) {
     throw translate(error);
   }

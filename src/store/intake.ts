@@ -1,21 +1,22 @@
 /** Writing what the sources say. Every write is one statement or one transaction: the user, the person and the history together. */
 import type pg from 'pg';
-import { freshConditions } from '../domain/conditions.ts';
 import type { Candidate } from '../domain/correlate.ts';
 import { foldAddress } from '../domain/email-address.ts';
 import { UsherError } from '../errors.ts';
-import type { Cause, IntakeStore, PersonChange, PersonWithSources, StoredUser, UserToWrite } from '../ports.ts';
-import { type Named, run, transaction } from './database.ts';
+import type { Cause, IntakeStore, PersonChange, StoredUser, UserToWrite } from '../ports.ts';
+import { type Database, type Named, run, transaction } from './database.ts';
 import { listPage } from './list.ts';
 import {
+  compactFresh,
   describedBy,
-  directoryUserFrom,
   knownFrom,
   membershipsOf,
   type PersonRow,
+  personOf,
   storedFrom,
   type UserRow,
   usersOf,
+  withSourcesFrom,
 } from './rows.ts';
 
 /** The sweeper's grace for a fresh wish: the hint that follows the commit normally comes first. */
@@ -29,10 +30,13 @@ const createUnknown: Named = {
 with p as (
   insert into people (person_id, lifecycle, wish, conditions, next_at, source, external_id, user_name, display_name, email, active)
   select $1::uuid, $2, $3::jsonb, $4::jsonb, case when $2 = 'wanted' then now() + ${hintGrace} end, $5, $6::text, $7::text, $8::text, $9::text, $10::boolean
-  where not exists (select 1 from directory_users where source = $5 and external_id = $6::text)
+  where not exists (select 1 from directory_users where source = $5 and external_id = $6::text and external_id is not null and deleted_at is null)
+    and not exists (select 1 from directory_users where source = $5 and external_id = $6::text and deleted_at is not null)
     and not exists (select 1 from directory_users where source = $5 and user_name_key = $11 and deleted_at is not null)
     and not exists (select 1 from directory_users where entra_object_id = $12)
-    and not exists (select 1 from directory_users where addresses && $13::text[])
+    and not exists (select 1 from directory_users where addresses[1] = any ($13::text[]))
+    -- Counted, not looked for: a plan for «exists» would read the whole table in the hope of an early match.
+    and (select count(*) from directory_users where cardinality(addresses) > 1 and addresses && $13::text[]) = 0
   returning person_id
 ), u as (
   ${insertUser}
@@ -54,7 +58,7 @@ const findUser: Named = {
 const findForChange: Named = {
   name: 'find-user-for-change',
   text: `
-select to_jsonb(p) as person, ${usersOf('p')} as users
+select ${personOf('p')} as person, ${usersOf('p')} as users
 from directory_users u join people p using (person_id)
 where u.resource_id = $1 and u.source = $2 and u.deleted_at is null`,
 };
@@ -62,7 +66,7 @@ where u.resource_id = $1 and u.source = $2 and u.deleted_at is null`,
 const loadWithSources: Named = {
   name: 'load-with-sources',
   text: `
-select to_jsonb(p) as person, ${usersOf('p')} as users
+select ${personOf('p')} as person, ${usersOf('p')} as users
 from people p where p.person_id = $1`,
 };
 
@@ -97,6 +101,22 @@ h as (
   insert into history (person_id, actor, cause, action, before, after) select p.person_id, $23, $24, 'user.changed', $25::jsonb, $26::jsonb from p
 )
 select u.*, case when exists (select 1 from p) then true else usher_conflict() end as written from u`,
+};
+
+/** A change that means nothing for the person: the same, without writing the person's row. */
+const updateUserOnly: Named = {
+  name: 'update-user-only',
+  text: `
+with p as (select person_id from people where person_id = $1 and generation = $2 for key share),
+u as (
+  update directory_users set external_id = $5, user_name = $6, user_name_key = $7, active = $8, entra_object_id = $9, addresses = $10::text[],
+    described = $11::jsonb, resource = $12::jsonb, version = version + 1, last_modified_at = greatest(now(), last_modified_at + interval '1 millisecond')
+  where resource_id = $3 and version = $4 and deleted_at is null and exists (select 1 from p)
+  returning ${userColumns}
+), h as (
+  insert into history (person_id, actor, cause, action, before, after) select u.person_id, $13, $14, 'user.changed', $15::jsonb, $16::jsonb from u
+)
+select * from u`,
 };
 
 const deleteUser: Named = {
@@ -134,16 +154,16 @@ function changeValues(personId: string, generation: number, change: PersonChange
 
 const json = (value: unknown): string | null => (value === null || value === undefined ? null : JSON.stringify(value));
 
-export function intakeStore(pool: pg.Pool): IntakeStore {
+export function intakeStore({ pool, pipeline }: Database): IntakeStore {
   return {
     async createUnknown(write, personId, change, cause, ownAddresses) {
       const { user, resource } = write;
       const shown = change.shown;
-      const rows = await run<UserRow>(pool, createUnknown, [
+      const rows = await run<UserRow>(pipeline, createUnknown, [
         personId,
         change.lifecycle,
         json(change.wish),
-        json(freshConditions(1, new Date())),
+        json(compactFresh(new Date())),
         shown.source,
         shown.externalId,
         shown.userName,
@@ -170,7 +190,7 @@ export function intakeStore(pool: pg.Pool): IntakeStore {
 
     async findUser(source, resourceId) {
       if (!isUuid(resourceId)) return null;
-      const rows = await run<UserRow>(pool, findUser, [resourceId, source]);
+      const rows = await run<UserRow>(pipeline, findUser, [resourceId, source]);
       return rows[0] ? storedFrom(rows[0]) : null;
     },
 
@@ -200,21 +220,24 @@ export function intakeStore(pool: pg.Pool): IntakeStore {
 
     async findUserForChange(source, resourceId) {
       if (!isUuid(resourceId)) return null;
-      const rows = await run<{ person: PersonRow; users: UserRow[] }>(pool, findForChange, [resourceId, source]);
+      const rows = await run<{ person: PersonRow; users: UserRow[] }>(pipeline, findForChange, [resourceId, source]);
       const row = rows[0];
       const own = row?.users.find((user) => user.resource_id === resourceId);
       if (!row || !own) return null;
       return {
         stored: storedFrom(own),
-        all: { known: knownFrom(row.person), users: row.users.map(directoryUserFrom) },
+        all: withSourcesFrom(row),
       };
     },
 
     async updateUser(expected, write, change, difference, cause) {
       const { user, resource } = write;
+      const person = change.samePerson
+        ? [expected.personId, expected.generation]
+        : changeValues(expected.personId, expected.generation, change);
       try {
-        const rows = await run<UserRow>(pool, updateUser, [
-          ...changeValues(expected.personId, expected.generation, change),
+        const rows = await run<UserRow>(pipeline, change.samePerson ? updateUserOnly : updateUser, [
+          ...person,
           expected.resourceId,
           expected.version,
           user.externalId,
@@ -238,7 +261,7 @@ export function intakeStore(pool: pg.Pool): IntakeStore {
 
     async deleteUser(expected, change, before, cause) {
       try {
-        const rows = await run(pool, deleteUser, [
+        const rows = await run(pipeline, deleteUser, [
           ...changeValues(expected.personId, expected.generation, change),
           expected.resourceId,
           expected.version,
@@ -284,9 +307,7 @@ async function createCorrelated(
     await client.query('select 1 from people where person_id = $1 for update', [personId]);
     const rows = await run<{ person: PersonRow; users: UserRow[] | null }>(client, loadWithSources, [personId]);
     const row = rows[0];
-    return row
-      ? ({ known: knownFrom(row.person), users: (row.users ?? []).map(directoryUserFrom) } satisfies PersonWithSources)
-      : null;
+    return row ? withSourcesFrom(row) : null;
   });
 
   const shown = decision.change.shown;
@@ -299,7 +320,7 @@ async function createCorrelated(
         decision.change.lifecycle,
         json(decision.change.wish),
         json(decision.change.leave),
-        json(freshConditions(1, new Date())),
+        json(compactFresh(new Date())),
         decision.ambiguousWith,
         shown.source,
         shown.externalId,
@@ -355,7 +376,8 @@ async function findCandidates(client: pg.PoolClient, write: UserToWrite): Promis
     deleted_at: Date | null;
   }>(
     `select person_id, source, external_id, user_name_key, entra_object_id, addresses, deleted_at from directory_users
-     where (source = $1 and external_id = $2) or (source = $1 and user_name_key = $3 and deleted_at is not null) or entra_object_id = $4 or addresses && $5::text[]`,
+     where (source = $1 and external_id = $2) or (source = $1 and user_name_key = $3 and deleted_at is not null) or entra_object_id = $4
+       or addresses[1] = any ($5::text[]) or (cardinality(addresses) > 1 and addresses && $5::text[])`,
     [user.source, user.externalId, foldAddress(user.userName), user.entraObjectId, user.addresses],
   );
   if (

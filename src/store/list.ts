@@ -13,6 +13,22 @@ export interface Listed {
   columns: string;
 }
 
+/** Up to here reading and dropping the skipped rows is cheaper than a second look. */
+const fewRows = 200;
+
+/** Providers send a handful of filters over and over: the first of them are prepared; a client that makes up new ones fills nobody's memory. */
+const preparedTexts = new Map<string, string>();
+const mostPrepared = 100;
+
+function prepared(text: string): { name?: string; text: string } {
+  const known = preparedTexts.get(text);
+  if (known) return { name: known, text };
+  if (preparedTexts.size >= mostPrepared) return { text };
+  const name = `list-${preparedTexts.size + 1}`;
+  preparedTexts.set(text, name);
+  return { name, text };
+}
+
 export async function listPage<Row extends pg.QueryResultRow, T>(
   pool: pg.Pool,
   listed: Listed,
@@ -35,18 +51,25 @@ export async function listPage<Row extends pg.QueryResultRow, T>(
       const behind = query.after
         ? ` and (${byDefault}) > (${bind(query.after.createdAt)}::timestamptz, ${bind(query.after.id)}::uuid)`
         : '';
-      // The rows to skip are counted off in the index alone; only the page itself is read.
-      const ids = `select ${listed.id} as id from ${listed.from} where ${where}${behind} order by ${order} offset ${query.after ? 0 : Math.trunc(query.offset)} limit ${Math.trunc(query.limit)}`;
-      const text = `select ${listed.columns}, to_char(${listed.createdAt} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as place, ${listed.id}::text as place_id
-        from (${ids}) as page join ${listed.from} on ${listed.id} = page.id order by ${order}`;
-      items = (await pool.query<Row & { place: string; place_id: string }>(text, parameters)).rows;
+      const place = `to_char(${listed.createdAt} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as place, ${listed.id}::text as place_id`;
+      const skip = query.after ? 0 : Math.trunc(query.offset);
+      const bounds = `order by ${order} offset ${bind(skip)} limit ${bind(Math.trunc(query.limit))}`;
+      const text =
+        skip < fewRows
+          ? `select ${listed.columns}, ${place} from ${listed.from} where ${where}${behind} ${bounds}`
+          : // The rows to skip are counted off in the index alone; only the page itself is read.
+            `select ${listed.columns}, ${place} from (select ${listed.id} as id from ${listed.from} where ${where}${behind} ${bounds}) as page join ${listed.from} on ${listed.id} = page.id order by ${order}`;
+      items = (await pool.query<Row & { place: string; place_id: string }>({ ...prepared(text), values: parameters }))
+        .rows;
     }
     const last = items.at(-1);
     const place: RowPlace | null = last ? { createdAt: last.place, id: last.place_id } : null;
     // A first page that is not full is its own total.
     if (query.total === undefined && query.offset === 0 && !query.after && items.length < query.limit)
       return { items: items.map(from), total: items.length, last: place };
-    const total = query.total ?? Number((await pool.query<{ total: string }>(counting)).rows[0]?.total ?? 0);
+    const total =
+      query.total ??
+      Number((await pool.query<{ total: string }>({ ...counting, ...prepared(counting.text) })).rows[0]?.total ?? 0);
     return { items: items.map(from), total, last: place };
   } catch (error) {
     throw translate(error);

@@ -2,7 +2,7 @@
 import type pg from 'pg';
 import type { PolicyStore } from '../ports.ts';
 import { run } from './database.ts';
-import { directoryUserFrom, knownFrom, type PersonRow, type UserRow, usersOf } from './rows.ts';
+import { type PersonRow, personOf, type UserRow, usersOf, withSourcesFrom } from './rows.ts';
 
 export function policyStore(pool: pg.Pool): PolicyStore {
   return {
@@ -31,12 +31,12 @@ export function policyStore(pool: pg.Pool): PolicyStore {
         pool,
         {
           name: 'everybody',
-          text: `select to_jsonb(p) as person, ${usersOf('p')} as users
+          text: `select ${personOf('p')} as person, ${usersOf('p')} as users
                  from people p where person_id > coalesce($1::uuid, '00000000-0000-0000-0000-000000000000') order by person_id limit $2`,
         },
         [afterPersonId, limit],
       );
-      return rows.map((row) => ({ known: knownFrom(row.person), users: (row.users ?? []).map(directoryUserFrom) }));
+      return rows.map(withSourcesFrom);
     },
 
     async withSources(personId) {
@@ -44,11 +44,11 @@ export function policyStore(pool: pg.Pool): PolicyStore {
         pool,
         {
           name: 'with-sources',
-          text: `select to_jsonb(p) as person, ${usersOf('p')} as users from people p where person_id = $1`,
+          text: `select ${personOf('p')} as person, ${usersOf('p')} as users from people p where person_id = $1`,
         },
         [personId],
       );
-      return rows[0] ? { known: knownFrom(rows[0].person), users: (rows[0].users ?? []).map(directoryUserFrom) } : null;
+      return rows[0] ? withSourcesFrom(rows[0]) : null;
     },
 
     async changeWish(personId, generation, change, seenReconsider, cause) {

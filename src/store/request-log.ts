@@ -49,7 +49,9 @@ export function requestLogStore(pool: pg.Pool): RequestLogStore {
         {
           name: 'requests',
           text: `select * from scim_requests r where ($1::text is null or source = $1) and ($2::text is null or status::text like $2) and request_no < coalesce($3::bigint, 9223372036854775807)
-                 and ($4::uuid is null or exists (select 1 from history h where h.person_id = $4 and h.cause = 'request:' || r.request_id))
+                 and ($4::uuid is null or (r.request_id, r.source) in (
+                   select substr(h.cause, 9), substr(h.actor, 6) from history h where h.person_id = $4 and h.cause like 'request:%'))
+                 and ($4::uuid is null or r.at >= (select min(h.at) - interval '1 minute' from history h where h.person_id = $4))
                  order by request_no desc limit $5`,
         },
         [source ?? null, status ? `${status}%` : null, before ?? null, personId ?? null, limit],

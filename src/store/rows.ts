@@ -1,8 +1,8 @@
 /** Rows as values of the domain, and back. Dates inside jsonb are ISO text; here they become Dates. */
 import { randomUUID } from 'node:crypto';
-import { type Condition, type Conditions, conditionTypes } from '../domain/conditions.ts';
+import { type Condition, type Conditions, conditionTypes, freshConditions } from '../domain/conditions.ts';
 import type { DirectoryUser, Leave, Lifecycle, Person, Wish } from '../domain/person.ts';
-import type { KnownPerson, ShownPerson, StoredUser } from '../ports.ts';
+import type { KnownPerson, PersonWithSources, ShownPerson, StoredUser } from '../ports.ts';
 
 export const newId = randomUUID;
 
@@ -49,12 +49,14 @@ export function personFrom(row: PersonRow): Person {
   };
 }
 
-export function conditionsFrom(stored: Record<string, unknown>): Conditions {
+/** What is not stored of a condition is what a fresh one says: a create writes four short rows' worth. */
+export function conditionsFrom(stored: Record<string, unknown>, generation: number): Conditions {
+  const fresh = freshConditions(generation, new Date(0));
   const read = (type: (typeof conditionTypes)[number]): Condition => {
-    const condition = stored[type] as Record<keyof Condition, string | null>;
+    const condition = { ...fresh[type], ...(stored[type] as Partial<Condition> | undefined) };
     return {
-      ...(condition as unknown as Condition),
-      since: new Date(condition.since ?? 0),
+      ...condition,
+      since: new Date(condition.since),
       checkedAt: date(condition.checkedAt),
       nextCheckAt: date(condition.nextCheckAt),
     };
@@ -62,10 +64,16 @@ export function conditionsFrom(stored: Record<string, unknown>): Conditions {
   return Object.fromEntries(conditionTypes.map((type) => [type, read(type)])) as Conditions;
 }
 
+export function compactFresh(now: Date): Record<string, unknown> {
+  return Object.fromEntries(
+    conditionTypes.map((type) => [type, { status: 'unknown', reason: 'not_checked_yet', generation: 1, since: now }]),
+  );
+}
+
 export function knownFrom(row: PersonRow): KnownPerson {
   return {
     person: personFrom(row),
-    conditions: conditionsFrom(row.conditions),
+    conditions: conditionsFrom(row.conditions, Number(row.generation)),
     ready: row.ready,
     reconsider: row.reconsider,
   };
@@ -164,4 +172,17 @@ export function membershipsOf(user: string): string {
 /** A person's users with their groups, as one json list. `person` is the alias of people. */
 export function usersOf(person: string): string {
   return `(select jsonb_agg(to_jsonb(d) || jsonb_build_object('memberships', ${membershipsOf('d')})) from directory_users d where d.person_id = ${person}.person_id)`;
+}
+
+/** A person's row without the conditions, which no change of a source looks at. */
+export function personOf(person: string): string {
+  return `to_jsonb(${person}) - 'conditions'`;
+}
+
+export function withSourcesFrom(row: { person: PersonRow; users: UserRow[] | null }): PersonWithSources {
+  return {
+    person: personFrom(row.person),
+    reconsider: row.person.reconsider,
+    users: (row.users ?? []).map(directoryUserFrom),
+  };
 }

@@ -12,7 +12,7 @@ import { stepStore } from './steps.ts';
 /** `groupsMatter`: does any rule of the policy ask for a group? */
 export function openStore(database: Database, groupsMatter = true): Store {
   return {
-    ...intakeStore(database.pool),
+    ...intakeStore(database),
     ...stepStore(database.pool),
     ...adminStore(database),
     ...accessStore(database.pool),

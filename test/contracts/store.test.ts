@@ -53,6 +53,7 @@ describe.each(backendNames)('the store on %s', (backend) => {
     wish: aWish({ userName: user.userName, email: user.email, bookingPages: [] }),
     leave: null,
     newGeneration: false,
+    samePerson: false,
     shown: {
       source: user.source,
       externalId: user.externalId,
@@ -127,8 +128,8 @@ describe.each(backendNames)('the store on %s', (backend) => {
           return known
             ? {
                 kind: 'attach',
-                personId: known.known.person.personId,
-                generation: known.known.person.generation,
+                personId: known.person.personId,
+                generation: known.person.generation,
                 change: change(user),
               }
             : { kind: 'new', personId: someId(), change: change(user), ambiguousWith: [] };

@@ -126,7 +126,8 @@ function byAddress(filter: Filter & { kind: 'values' }, on: Compiling): string {
     (term) => term.kind === 'compare' && term.operator === 'eq' && term.path.attribute?.name === 'value',
   );
   if (eq?.kind !== 'compare' || typeof eq.value !== 'string' || !looksLikeAddress(eq.value)) return '';
-  return `u.addresses @> $${on.parameters.push([foldAddress(eq.value)])}::text[] and `;
+  const address = `$${on.parameters.push(foldAddress(eq.value))}::text`;
+  return `(u.addresses[1] = ${address} or (cardinality(u.addresses) > 1 and u.addresses @> array[${address}])) and `;
 }
 
 /** The sub-attribute that stands for the whole: `value`, else the attribute itself for lists of plain values. */

@@ -90,7 +90,9 @@ create index directory_users_tombstone_name on directory_users (source, user_nam
 create index directory_users_tombstone_external on directory_users (source, external_id) where deleted_at is not null;
 create index directory_users_person on directory_users (person_id);
 create index directory_users_entra on directory_users (entra_object_id) where entra_object_id is not null;
-create index directory_users_addresses on directory_users using gin (addresses);
+-- Nearly everybody has one address: a plain index serves them, and only aliases pay for the other kind.
+create index directory_users_address on directory_users ((addresses[1]));
+create index directory_users_aliases on directory_users using gin (addresses) with (fastupdate = off) where cardinality(addresses) > 1;
 create index directory_users_order on directory_users (source, created_at, resource_id) where deleted_at is null;
 
 create table history (

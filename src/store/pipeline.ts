@@ -1,0 +1,67 @@
+/**
+ * Few connections for many short statements: each is written behind the last without waiting for its answer, which saves a system call and a
+ * pool's turn per statement. Only single statements that take milliseconds belong here: a slow one holds up all that is written behind it, so
+ * lists, counts and transactions keep to the pool.
+ */
+import pg from 'pg';
+
+export interface Pipeline {
+  query<R extends pg.QueryResultRow>(config: pg.QueryConfig): Promise<pg.QueryResult<R>>;
+  close(): Promise<void>;
+}
+
+const width = 4;
+const reconnectMs = 200;
+
+export function openPipeline(
+  connectionString: string,
+  options: { name: string; onError: (error: Error) => void },
+): Pipeline {
+  const lanes: (Promise<pg.Client> | undefined)[] = Array.from({ length: width });
+  const triedAt: number[] = Array.from({ length: width }, () => 0);
+  let turn = 0;
+  let closed = false;
+
+  const connect = async (lane: number): Promise<pg.Client> => {
+    const wait = (triedAt[lane] ?? 0) + reconnectMs - Date.now();
+    if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
+    triedAt[lane] = Date.now();
+    const client = new pg.Client({
+      connectionString,
+      pipeline: true,
+      keepAlive: true,
+      connectionTimeoutMillis: 5000,
+      query_timeout: 25_000,
+      application_name: options.name,
+    } as pg.ClientConfig);
+    // A connection that breaks fails what is written on it; the next statement opens another.
+    const drop = () => {
+      lanes[lane] = undefined;
+    };
+    client.on('error', (error) => {
+      drop();
+      options.onError(error);
+    });
+    client.on('end', drop);
+    try {
+      await client.connect();
+      return client;
+    } catch (error) {
+      drop();
+      throw error;
+    }
+  };
+
+  return {
+    async query(config) {
+      const lane = turn++ % width;
+      if (closed) throw new Error('Cannot use a pool after calling end on the pool');
+      lanes[lane] ??= connect(lane);
+      return (await lanes[lane]).query(config);
+    },
+    async close() {
+      closed = true;
+      await Promise.all(lanes.map((lane) => lane?.then((client) => client.end()).catch(() => undefined)));
+    },
+  };
+}
