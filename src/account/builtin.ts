@@ -6,11 +6,12 @@
  * The account lives in the database of the people, so a fence is checked by locking the person's row inside the write's own transaction:
  * a takeover waits for it, and a write that comes after the takeover finds another number and is rolled back.
  */
-import { randomUUID } from 'node:crypto';
+
 import type pg from 'pg';
 import type { AccountPage, AccountUser, SeatAnswer, UserChanges } from '../domain/account.ts';
 import { foldAddress } from '../domain/email-address.ts';
 import { UsherError } from '../errors.ts';
+import { newId } from '../ids.ts';
 import type { Fence, LicenseCounts, NewAccountUser, SchedulingAccount, SeatClaim } from '../ports.ts';
 
 /** What of the database the account needs; `store` supplies it. */
@@ -114,7 +115,7 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
     findById,
 
     async createUser(user: NewAccountUser, fence) {
-      const accountUserId = randomUUID();
+      const accountUserId = newId();
       await fenced(fence, async (client) => {
         // Our key is unique: a second create of the same person changes nothing.
         const { rowCount } = await client.query(
@@ -258,7 +259,7 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
       await fenced(fence, (client) =>
         client.query(
           'insert into account_pages (page_id, link_name, owner_id, enabled) values ($1, $2, $3, true) on conflict (link_name) do nothing',
-          [randomUUID(), linkName, ownerId],
+          [newId(), linkName, ownerId],
         ),
       );
     },
@@ -314,7 +315,7 @@ async function checkFence(client: pg.PoolClient, fence: Fence): Promise<void> {
 async function putInvitation(client: pg.PoolClient, accountUserId: string, email: string): Promise<void> {
   await client.query(
     `insert into account_mails (mail_id, account_user_id, kind, recipient, subject) values ($1, $2, 'invitation', $3, 'You are invited to your scheduling account')`,
-    [randomUUID(), accountUserId, email],
+    [newId(), accountUserId, email],
   );
 }
 
@@ -466,7 +467,7 @@ export async function foundAccount(
     }
     const { rowCount } = await client.query('select 1 from account_users limit 1');
     if (rowCount) return { founded: false, shrunkTo };
-    const accountUserId = randomUUID();
+    const accountUserId = newId();
     await client.query(
       `insert into account_users (account_user_id, name, email, email_key, role, signed_in_at, founder) values ($1, $2, $3, $4, 'Administrator', now(), true)`,
       [accountUserId, founding.name, founding.email, foldAddress(founding.email)],

@@ -2,13 +2,14 @@
  * The one way in for every source: what it says of a user becomes the user, the person's wish and the history, in one transaction.
  * Only then the caller answers; the hint to the workers follows and may be lost.
  */
-import { randomUUID } from 'node:crypto';
+
 import { type Candidate, correlate } from '../domain/correlate.ts';
 import type { Step } from '../domain/next-steps.ts';
 import { type DirectoryUser, type Person, wishChanged } from '../domain/person.ts';
 import type { Policy } from '../domain/policy.ts';
 import { wishFor } from '../domain/wish.ts';
 import { UsherError } from '../errors.ts';
+import { newId } from '../ids.ts';
 import type {
   Cause,
   CreateDecision,
@@ -41,7 +42,7 @@ export function openIntake(parts: IntakeParts) {
       const write = { user, resource };
       const alone = changeFor([user], null, policy, user);
       if (parts.oneSource) {
-        const personId = randomUUID();
+        const personId = newId();
         const stored = await store.createUnknown(write, personId, alone, cause, user.addresses);
         if (stored) {
           hint(parts, stored.personId, alone);
@@ -152,7 +153,7 @@ async function decide(
   }
   return {
     kind: 'new',
-    personId: randomUUID(),
+    personId: newId(),
     change: alone,
     ambiguousWith: correlation.kind === 'ambiguous' ? correlation.personIds : [],
   };

@@ -1,10 +1,10 @@
 /** Tokens (hashes only), sources, and when they were last heard of. */
 import type pg from 'pg';
 import { UsherError } from '../errors.ts';
+import { newId } from '../ids.ts';
 import type { AccessStore, LiveToken } from '../ports.ts';
 import { run, transaction } from './database.ts';
 import { isUuid } from './intake.ts';
-import { newId } from './rows.ts';
 
 interface TokenRow {
   token_id: string;

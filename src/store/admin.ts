@@ -1,11 +1,13 @@
 /** What admins read and decide: people, summary, history, provisions, held runs. */
 import type pg from 'pg';
 import { conditionTypes } from '../domain/conditions.ts';
+import { foldAddress } from '../domain/email-address.ts';
 import { UsherError } from '../errors.ts';
+import { newId } from '../ids.ts';
 import type { AdminStore, Cause, HistoryRow, Provision, ProvisionResult, Summary } from '../ports.ts';
 import { type Database, run, transaction, translate } from './database.ts';
 import { isUuid } from './intake.ts';
-import { newId, type PersonRow, shownFrom } from './rows.ts';
+import { type PersonRow, shownFrom } from './rows.ts';
 
 export function adminStore({ pool, kysely }: Database): AdminStore {
   return {
@@ -73,9 +75,14 @@ export function adminStore({ pool, kysely }: Database): AdminStore {
         pool,
         {
           name: 'person-by-name',
-          text: 'select * from people where lower(user_name) = lower($1) or lower(email) = lower($1) or external_id = $1 order by created_at limit 2',
+          text: `select p.* from people p where p.person_id in (
+            select person_id from directory_users where user_name_key = $2 and deleted_at is null
+            union select person_id from directory_users where addresses[1] = $2
+            union select person_id from directory_users where cardinality(addresses) > 1 and addresses && array[$2]
+            union select person_id from directory_users where external_id = $1 and source in (select name from sources))
+          order by p.created_at limit 2`,
         },
-        [who],
+        [who, foldAddress(who)],
       );
       if (rows.length > 1)
         throw new UsherError('invalid_value', `«${who}» names more than one person; use the personId.`);

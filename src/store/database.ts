@@ -6,7 +6,7 @@ import { openPipeline, type Pipeline } from './pipeline.ts';
 
 export interface Database {
   pool: pg.Pool;
-  /** For single short statements on the way to an answer. */
+  /** For short single reads on the way to an answer. */
   pipeline: Pipeline;
   kysely: Kysely<Tables>;
   close(): Promise<void>;

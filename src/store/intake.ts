@@ -159,7 +159,7 @@ export function intakeStore({ pool, pipeline }: Database): IntakeStore {
     async createUnknown(write, personId, change, cause, ownAddresses) {
       const { user, resource } = write;
       const shown = change.shown;
-      const rows = await run<UserRow>(pipeline, createUnknown, [
+      const rows = await run<UserRow>(pool, createUnknown, [
         personId,
         change.lifecycle,
         json(change.wish),
@@ -236,7 +236,7 @@ export function intakeStore({ pool, pipeline }: Database): IntakeStore {
         ? [expected.personId, expected.generation]
         : changeValues(expected.personId, expected.generation, change);
       try {
-        const rows = await run<UserRow>(pipeline, change.samePerson ? updateUserOnly : updateUser, [
+        const rows = await run<UserRow>(pool, change.samePerson ? updateUserOnly : updateUser, [
           ...person,
           expected.resourceId,
           expected.version,
@@ -261,7 +261,7 @@ export function intakeStore({ pool, pipeline }: Database): IntakeStore {
 
     async deleteUser(expected, change, before, cause) {
       try {
-        const rows = await run(pipeline, deleteUser, [
+        const rows = await run(pool, deleteUser, [
           ...changeValues(expected.personId, expected.generation, change),
           expected.resourceId,
           expected.version,

@@ -1,10 +1,7 @@
 /** Rows as values of the domain, and back. Dates inside jsonb are ISO text; here they become Dates. */
-import { randomUUID } from 'node:crypto';
 import { type Condition, type Conditions, conditionTypes, freshConditions } from '../domain/conditions.ts';
 import type { DirectoryUser, Leave, Lifecycle, Person, Wish } from '../domain/person.ts';
 import type { KnownPerson, PersonWithSources, ShownPerson, StoredUser } from '../ports.ts';
-
-export const newId = randomUUID;
 
 export interface PersonRow {
   person_id: string;

@@ -2,9 +2,10 @@
 import type pg from 'pg';
 import type { Lane } from '../domain/next-steps.ts';
 import type { RemovalState } from '../domain/offboard.ts';
+import { newId } from '../ids.ts';
 import type { StepStore } from '../ports.ts';
 import { type Named, run, transaction } from './database.ts';
-import { knownFrom, newId, type PersonRow } from './rows.ts';
+import { knownFrom, type PersonRow } from './rows.ts';
 
 const load: Named = { name: 'load-person', text: 'select * from people where person_id = $1' };
 

@@ -38,7 +38,12 @@ export async function scim(): Promise<void> {
     await writeFile(path.join(folder, 'policy.yaml'), policy);
     const usher = spawn(
       process.execPath,
-      [...(process.env.BENCH_NODE_ARGS?.split(' ') ?? []), 'dist/src/cli/main.js', 'serve'],
+      [
+        ...(process.env.BENCH_NODE_ARGS?.split(' ') ?? []),
+        'dist/src/cli/main.js',
+        'serve',
+        ...(process.env.BENCH_SERVE_ARGS?.split(' ') ?? []),
+      ],
       {
         stdio: 'inherit',
         env: {

@@ -1,6 +1,7 @@
 /** `/Groups`: membership changes become row changes; a change never reads the members that it does not touch. */
-import { randomUUID } from 'node:crypto';
+
 import { UsherError } from '../../errors.ts';
+import { newId } from '../../ids.ts';
 import type { GroupFields, GroupStore, MemberChanges, StoredGroup } from '../../ports.ts';
 import { groupTarget } from './compile-filter.ts';
 import type { Asked, Endpoint, Reply } from './endpoint.ts';
@@ -49,13 +50,7 @@ export function groupsEndpoint({ store, listing, limits }: GroupsParts): Endpoin
     async create(asked) {
       const { source, cause } = asked.caller;
       const resource = normaliseGroup(asked.body);
-      const group = await store.createGroup(
-        source,
-        randomUUID(),
-        fieldsOf(resource),
-        idsOf(membersIn(asked.body)),
-        cause,
-      );
+      const group = await store.createGroup(source, newId(), fieldsOf(resource), idsOf(membersIn(asked.body)), cause);
       listing.changed(source);
       return answer(asked, 201, group, readProjection(asked.query, groupSchema));
     },

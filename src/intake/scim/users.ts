@@ -1,7 +1,8 @@
 /** `/Users`. */
-import { randomUUID } from 'node:crypto';
+
 import { conditionTypes } from '../../domain/conditions.ts';
 import { UsherError } from '../../errors.ts';
+import { newId } from '../../ids.ts';
 import type { IntakeStore, KnownPerson, StoredUser } from '../../ports.ts';
 import type { Intake } from '../record-change.ts';
 import { userTarget } from './compile-filter.ts';
@@ -80,7 +81,7 @@ export function usersEndpoint({ store, intake, listing, now }: UsersParts): Endp
       const { source, cause } = asked.caller;
       const resource = normaliseResource(asked.body, userSchema);
       checkUser(resource);
-      const user = directoryUserFrom(resource, { source, resourceId: randomUUID(), activeSince: now() });
+      const user = directoryUserFrom(resource, { source, resourceId: newId(), activeSince: now() });
       const stored = await intake.create(user, resource, cause);
       listing.changed(source);
       return answer(asked, 201, stored);

@@ -61,13 +61,12 @@ create table people (
 
 create unique index people_account_user on people (account_user_id) where account_user_id is not null;
 create index people_next_at on people (next_at) where next_at is not null;
-create index people_user_name on people (lower(user_name));
-create index people_email on people (lower(email));
 create index people_wished_pages on people using gin ((wish -> 'bookingPages')) where lifecycle = 'wanted' and wish -> 'bookingPages' <> '[]';
 
 create table directory_users (
   resource_id uuid primary key,
-  source text not null references sources (name),
+  -- No foreign key to sources: every create would lock the one row of its source, all of them the same.
+  source text not null,
   person_id uuid not null references people (person_id),
   external_id text,
   user_name text not null,
@@ -96,16 +95,16 @@ create index directory_users_aliases on directory_users using gin (addresses) wi
 create index directory_users_order on directory_users (source, created_at, resource_id) where deleted_at is null;
 
 create table history (
-  history_id bigint generated always as identity primary key,
+  history_id bigint generated always as identity,
   person_id uuid not null,
   at timestamptz not null default now(),
   actor text not null,
   cause text not null,
   action text not null,
   before jsonb,
-  after jsonb
+  after jsonb,
+  primary key (person_id, history_id)
 );
-create index history_person on history (person_id, history_id);
 
 create table runs (
   run_id uuid primary key,
