@@ -53,6 +53,20 @@ const settingsSchema = z.object({
   USHER_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
 });
 
+/** Settings of parts that are still to come: they may stand in the environment, and an operator is told that nothing acts on them. */
+export const laterSettings = [
+  'USHER_GRAPH_CERTIFICATE_PATH',
+  'USHER_GRAPH_POLL_SECONDS',
+  'USHER_ONCEHUB_API_KEY',
+  'USHER_ONCEHUB_BASE_URL',
+  'USHER_OIDC_TENANT_ID',
+  'USHER_OIDC_CLIENT_ID',
+  'USHER_OIDC_CLIENT_SECRET',
+  'USHER_SESSION_SECRET',
+  'USHER_SMTP_URL',
+  'USHER_MAIL_FROM',
+];
+
 export const settingNames = Object.keys(settingsSchema.shape) as (keyof z.output<typeof settingsSchema>)[];
 
 export interface GraphConfig {
@@ -140,8 +154,9 @@ function contradictions(settings: Settings, policy: Policy): string[] {
 }
 
 /** What a policy may say and this version does not act on; an operator is told, and not left to find out. */
-export function notActedOn(policy: Policy): string[] {
+export function notActedOn(policy: Policy, env: NodeJS.ProcessEnv): string[] {
   return [
+    ...laterSettings.filter((name) => env[name]).map((name) => `${name}: that part is still to come`),
     policy.reconcile.at ? 'reconcile.at: there are no scheduled reconciliations yet' : null,
     policy.alerts.mail.length > 0 || policy.alerts.webhook
       ? 'alerts: shown by the API only, neither mailed nor posted yet'
@@ -163,7 +178,10 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     Object.entries(env).filter(([name, value]) => name.startsWith('USHER_') && value !== ''),
   );
   for (const name of Object.keys(given)) {
-    if (!settingNames.includes(name as never)) faults.push(`${name}: no setting has this name${nearest(name)}.`);
+    if (settingNames.includes(name as never) || laterSettings.includes(name)) continue;
+    // A name that resembles none of ours is somebody else's; one that nearly is ours is a slip that would go unseen.
+    const meant = nearest(name);
+    if (meant) faults.push(`${name}: no setting has this name; did you mean ${meant}?`);
   }
   const parsed = settingsSchema.safeParse(given);
   if (!parsed.success)
@@ -263,11 +281,30 @@ export function parsePolicy(text: string, file: string): Policy {
   throw new ConfigError(faults);
 }
 
-function nearest(name: string): string {
-  const alike = settingNames.find(
-    (known) => known.startsWith(name.slice(0, 10)) && Math.abs(known.length - name.length) <= 3,
+/** A known name at most two letters away; a swap of neighbours counts as two. */
+function nearest(name: string): string | undefined {
+  return [...settingNames, ...laterSettings].find(
+    (known) => Math.abs(known.length - name.length) <= 2 && distance(known, name) <= 2,
   );
-  return alike ? `; did you mean ${alike}` : '';
+}
+
+/** Levenshtein's edit distance. */
+function distance(a: string, b: string): number {
+  let before = Array.from({ length: b.length + 1 }, (_one, index) => index);
+  for (const [row, letter] of [...a].entries()) {
+    const next = [row + 1];
+    for (const [column, other] of [...b].entries()) {
+      next.push(
+        Math.min(
+          (next[column] ?? 0) + 1,
+          (before[column + 1] ?? 0) + 1,
+          (before[column] ?? 0) + (letter === other ? 0 : 1),
+        ),
+      );
+    }
+    before = next;
+  }
+  return before.at(-1) ?? 0;
 }
 
 /** For editors: config/policy.schema.json is this. */

@@ -68,7 +68,7 @@ export async function main(argv: string[], env: NodeJS.ProcessEnv): Promise<numb
         say(
           'The policy has no rule, so nobody is in scope. Copy config/policy.example.yaml to config/policy.yaml and edit it.',
         );
-      for (const line of notActedOn(config.policy)) say(`Not acted on by this version: ${line}.`);
+      for (const line of notActedOn(config.policy, env)) say(`Not acted on by this version: ${line}.`);
       await stop.done;
       await running.close();
     });
@@ -311,7 +311,7 @@ export async function main(argv: string[], env: NodeJS.ProcessEnv): Promise<numb
       say(
         `${name} is right: ${policy.rules.length} rules, ${policy.sources.length} sources, version ${policy.version}.`,
       );
-      for (const line of notActedOn(policy)) say(`Not acted on by this version: ${line}.`);
+      for (const line of notActedOn(policy, {})) say(`Not acted on by this version: ${line}.`);
     });
   policyCommand
     .command('schema')
