@@ -43,26 +43,16 @@ describe('a filter', () => {
     expect(compiled.parameters).toEqual([evil]);
   });
 
-  test('takes linear time, whatever it is made of', () => {
-    const time = (text: string) => {
-      const started = performance.now();
-      try {
-        parseFilter(text, userSchema);
-      } catch {
-        // refused is fine; slow is not
-      }
-      return performance.now() - started;
-    };
-    for (const text of [
-      `userName eq "${'\\a'.repeat(4000)}`,
-      '('.repeat(8000),
-      `${'not '.repeat(2000)}active eq true`,
-      `userName eq "${'\\'.repeat(8001)}`,
-      'a.'.repeat(4000),
-      `emails[${'['.repeat(4000)}`,
-    ]) {
-      expect(time(text)).toBeLessThan(50);
-    }
+  // A parser that backtracks or branches does not come back from these; the test's own time-out would end it.
+  test.each([
+    ['escapes without an end', `userName eq "${'\\a'.repeat(4000)}`],
+    ['open parentheses', '('.repeat(8000)],
+    ['a chain of not', `${'not '.repeat(2000)}active eq true`],
+    ['backslashes', `userName eq "${'\\'.repeat(8001)}`],
+    ['dots', 'a.'.repeat(4000)],
+    ['brackets', `emails[${'['.repeat(4000)}`],
+  ])('of hostile make is refused: %s', (_name, text) => {
+    expect(() => parseFilter(text, userSchema)).toThrow();
   });
 });
 

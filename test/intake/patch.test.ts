@@ -220,3 +220,27 @@ test('whatever the operations, the input stays as it was, one address at most is
     }),
   );
 });
+
+test('a PATCH as large as it may be ends, and one that makes a list too long is refused', () => {
+  const many = Array.from({ length: 240 }, (_one, index) => ({ type: 'other', value: `v${index}` }));
+  applyPatch(
+    { ...base(), emails: many },
+    operations(...Array.from({ length: 50 }, () => ({ op: 'add', path: 'emails', value: many }))),
+    userSchema,
+  );
+  expect(
+    codeOf(() =>
+      applyPatch(
+        { ...base(), emails: many },
+        operations(
+          ...Array.from({ length: 20 }, (_one, index) => ({
+            op: 'add',
+            path: 'emails',
+            value: [{ type: 'x', value: `new${index}` }],
+          })),
+        ),
+        userSchema,
+      ),
+    ),
+  ).toBe('too_many');
+});

@@ -162,6 +162,8 @@ function memberIds(value: unknown, limits: ScimLimits): string[] {
     });
 }
 
+const mostLooks = 5;
+
 /** Operations in their order: those on members as row changes, the rest by the PATCH engine. */
 async function applyToGroup(
   group: StoredGroup,
@@ -169,6 +171,19 @@ async function applyToGroup(
   operations: Operation[],
   idsOf: (value: unknown) => string[],
 ): Promise<GroupFields> {
+  let looks = 0;
+  const bounded: MemberChanges = {
+    ...members,
+    list() {
+      // A filter that names nobody reads the whole group; not over and over in one request.
+      if (++looks > mostLooks)
+        throw new UsherError(
+          'too_many',
+          `More than ${mostLooks} filters in one PATCH that do not name members by value.`,
+        );
+      return members.list();
+    },
+  };
   let resource: Resource = {
     displayName: group.displayName,
     ...(group.externalId ? { externalId: group.externalId } : {}),
@@ -189,7 +204,7 @@ async function applyToGroup(
       if (target.path.attribute?.name === 'members') {
         if (target.path.sub && !target.filter)
           throw new UsherError('mutability', 'A member is added or removed, not changed.');
-        await changeMembers(members, operation, target.filter, idsOf);
+        await changeMembers(bounded, operation, target.filter, idsOf);
         continue;
       }
     }

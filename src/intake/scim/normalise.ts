@@ -15,7 +15,7 @@ import { type AttributeDefinition, findAttribute, type ResourceSchema, resolvePa
 
 export type Resource = Record<string, unknown>;
 
-export const valueLimits = { text: 4096, name: 512, binary: 262_144, values: 1000 };
+export const valueLimits = { text: 4096, name: 512, binary: 262_144, values: 250 };
 
 /** The whole of a POST or PUT body. Throws `invalid_value`, naming the attribute. */
 export function normaliseResource(body: unknown, schema: ResourceSchema): Resource {

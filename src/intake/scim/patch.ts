@@ -13,7 +13,7 @@
 import { UsherError } from '../../errors.ts';
 import { type Filter, type PatchPath, parsePatchPath } from './filter.ts';
 import { matchesValue } from './match.ts';
-import { holderOf, normaliseAttribute, normaliseValue, type Resource, sameValues } from './normalise.ts';
+import { holderOf, normaliseAttribute, normaliseValue, type Resource, sameValues, valueLimits } from './normalise.ts';
 import { type AttributeDefinition, type ResourceSchema, resolvePath, urns } from './schema.ts';
 
 export interface Operation {
@@ -141,6 +141,8 @@ function applyToAttribute(resource: Resource, op: Operation['op'], target: Patch
       : target.sub
         ? applyToEach(list, op, target.sub, value, attribute)
         : applyToList(list, op, value, attribute);
+    if (next.length > valueLimits.values)
+      throw new UsherError('too_many', `${attribute.name} would have more than ${valueLimits.values} values.`);
     demote(next, wasPrimary);
     if (next.length > 0) holder[attribute.name] = next;
     else delete holder[attribute.name];
@@ -186,21 +188,35 @@ function removeSingle(holder: Resource, attribute: AttributeDefinition, sub: Att
 }
 
 function applyToList(list: unknown[], op: Operation['op'], value: unknown, attribute: AttributeDefinition): unknown[] {
-  if (op === 'remove') {
-    if (value === undefined || value === null) return [];
-    // Entra ID's default: the values to remove stand in `value`. An empty list names none.
-    const unwanted = (normaliseAttribute(attribute, value) as unknown[] | undefined) ?? [];
-    return list.filter((entry) => !unwanted.some((other) => sameValue(entry, other)));
-  }
+  if (op === 'remove' && (value === undefined || value === null)) return [];
   const given = (normaliseAttribute(attribute, value) as unknown[] | undefined) ?? [];
   if (op === 'replace') return given;
+  if (op === 'remove') {
+    // Entra ID's default: the values to remove stand in `value`. An empty list names none.
+    const unwanted = byValue(given);
+    return list.filter((entry) => !(unwanted.get(valueKey(entry)) ?? []).some((at) => sameValue(entry, given[at])));
+  }
   const result = [...list];
+  const places = byValue(result);
   for (const entry of given) {
-    const at = result.findIndex((present) => sameValue(present, entry));
-    if (at === -1) result.push(entry);
+    const at = (places.get(valueKey(entry)) ?? []).find((place) => sameValue(result[place], entry));
+    if (at === undefined) places.set(valueKey(entry), [...(places.get(valueKey(entry)) ?? []), result.push(entry) - 1]);
     else if (isObject(entry)) result[at] = { ...(result[at] as Resource), ...entry };
   }
   return result;
+}
+
+/** Where each value stands, so that a long list against a long list costs their lengths and not their product. */
+function byValue(list: unknown[]): Map<string, number[]> {
+  const places = new Map<string, number[]>();
+  for (const [index, entry] of list.entries())
+    places.set(valueKey(entry), [...(places.get(valueKey(entry)) ?? []), index]);
+  return places;
+}
+
+function valueKey(entry: unknown): string {
+  if (!isObject(entry)) return JSON.stringify(entry);
+  return entry.value === undefined ? '' : JSON.stringify(entry.value);
 }
 
 const isObject = (value: unknown): value is Resource =>

@@ -56,6 +56,9 @@ const secretNames = /password|secret|token|authorization/i;
 
 export function withoutSecrets(body: unknown): unknown {
   if (body === undefined || body === null) return null;
+  // The long ones are left out before anything walks them.
+  const length = JSON.stringify(body).length;
+  if (length > mostBodyCharacters) return { leftOut: `${length} characters` };
   const text = JSON.stringify(body, (key, value: unknown) => (secretNames.test(key) ? '[left out]' : value));
   // A PATCH names the attribute in its path and carries the value beside it.
   const clean: unknown = JSON.parse(text, (_key, value: unknown) => {
@@ -64,5 +67,5 @@ export function withoutSecrets(body: unknown): unknown {
       ? { ...operation, value: '[left out]' }
       : value;
   });
-  return text.length > mostBodyCharacters ? { leftOut: `${text.length} characters` } : clean;
+  return clean;
 }
