@@ -225,16 +225,19 @@ function graphConfig(settings: z.output<typeof settingsSchema>, faults: string[]
     return null;
   }
   const cloud = clouds[settings.USHER_GRAPH_CLOUD];
+  // With or without the tenant behind it: both are seen in the vendor's examples.
+  const given = settings.USHER_GRAPH_AUTHORITY?.replace(/\/+$/, '').replace(
+    new RegExp(`/${settings.USHER_GRAPH_TENANT_ID?.replace(/[^\w.-]/g, '')}$`, 'i'),
+    '',
+  );
   return {
     tenantId: settings.USHER_GRAPH_TENANT_ID ?? '',
     clientId: settings.USHER_GRAPH_CLIENT_ID ?? '',
     clientSecret: settings.USHER_GRAPH_CLIENT_SECRET ?? '',
     baseUrl: (settings.USHER_GRAPH_BASE_URL ?? cloud.baseUrl).replace(/\/+$/, '').replace(/\/v1\.0$/, ''),
-    authority: (settings.USHER_GRAPH_AUTHORITY ?? cloud.authority).replace(/\/+$/, ''),
+    authority: given ?? cloud.authority,
     scope: `${cloud.baseUrl}/.default`,
-    ownAuthority:
-      settings.USHER_GRAPH_AUTHORITY !== undefined &&
-      settings.USHER_GRAPH_AUTHORITY.replace(/\/+$/, '') !== cloud.authority,
+    ownAuthority: given !== undefined && given !== cloud.authority,
   };
 }
 
