@@ -7,7 +7,7 @@ export interface InFlight {
 }
 
 /** Up to this many requests at once are no crowd. */
-const crowd = 3;
+const crowd = 1;
 const lookAgainMs = 25;
 /** What still gets through a crowd. */
 const throughEveryMs = 250;

@@ -126,7 +126,7 @@ export interface LoggedRequest {
   path: string;
   status: number;
   tookMs: number;
-  /** Without passwords and tokens. */
+  /** Without passwords and tokens; JSON text when it is written, a value when it is read. */
   body: unknown;
   answer: string | null;
 }

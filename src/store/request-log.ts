@@ -35,9 +35,7 @@ export function requestLogStore(pool: pg.Pool): RequestLogStore {
           column((request) => request.path),
           column((request) => request.status),
           column((request) => request.tookMs),
-          column((request) =>
-            request.body === undefined || request.body === null ? null : JSON.stringify(request.body),
-          ),
+          column((request) => request.body),
           column((request) => request.answer),
         ],
       );

@@ -54,18 +54,20 @@ export function openRequestLog(store: RequestLogStore, log: Log): RequestLog & {
 
 const secretNames = /password|secret|token|authorization/i;
 
-export function withoutSecrets(body: unknown): unknown {
+/** As JSON text. The long ones are left out before anything walks them, and only those that name a secret are walked at all. */
+export function withoutSecrets(body: unknown): string | null {
   if (body === undefined || body === null) return null;
-  // The long ones are left out before anything walks them.
-  const length = JSON.stringify(body).length;
-  if (length > mostBodyCharacters) return { leftOut: `${length} characters` };
-  const text = JSON.stringify(body, (key, value: unknown) => (secretNames.test(key) ? '[left out]' : value));
+  const text = JSON.stringify(body);
+  if (text.length > mostBodyCharacters) return JSON.stringify({ leftOut: `${text.length} characters` });
+  if (!secretNames.test(text)) return text;
+  const hidden = JSON.stringify(body, (key, value: unknown) => (secretNames.test(key) ? '[left out]' : value));
   // A PATCH names the attribute in its path and carries the value beside it.
-  const clean: unknown = JSON.parse(text, (_key, value: unknown) => {
-    const operation = value as { path?: unknown; value?: unknown } | null;
-    return operation !== null && typeof operation === 'object' && secretNames.test(String(operation.path ?? ''))
-      ? { ...operation, value: '[left out]' }
-      : value;
-  });
-  return clean;
+  return JSON.stringify(
+    JSON.parse(hidden, (_key, value: unknown) => {
+      const operation = value as { path?: unknown; value?: unknown } | null;
+      return operation !== null && typeof operation === 'object' && secretNames.test(String(operation.path ?? ''))
+        ? { ...operation, value: '[left out]' }
+        : value;
+    }),
+  );
 }

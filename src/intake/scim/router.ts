@@ -78,6 +78,31 @@ export function scimRouter(parts: ScimParts): Router {
     }),
   );
 
+  // What is asked most is matched first.
+  for (const [name, endpoint] of Object.entries(endpoints)) {
+    router.get(`/${name}`, async (request, response) =>
+      answer(response, await endpoint.list(asked(request, response))),
+    );
+    router.post(`/${name}`, async (request, response) =>
+      answer(response, await endpoint.create(asked(request, response))),
+    );
+    router.post(`/${name}/.search`, async (request, response) => {
+      answer(response, await endpoint.list({ ...asked(request, response), query: readSearchBody(request.body) }));
+    });
+    router.get(`/${name}/:id`, async (request, response) =>
+      answer(response, await endpoint.read(asked(request, response), request.params.id)),
+    );
+    router.put(`/${name}/:id`, async (request, response) =>
+      answer(response, await endpoint.replace(asked(request, response), request.params.id)),
+    );
+    router.patch(`/${name}/:id`, async (request, response) =>
+      answer(response, await endpoint.patch(asked(request, response), request.params.id)),
+    );
+    router.delete(`/${name}/:id`, async (request, response) =>
+      answer(response, await endpoint.remove(asked(request, response), request.params.id)),
+    );
+  }
+
   const discovery = express.Router();
   discovery.get('/ServiceProviderConfig', forbidFilter, (request, response) => {
     send(response, 200, serviceProviderConfig(base(request), limits));
@@ -108,29 +133,6 @@ export function scimRouter(parts: ScimParts): Router {
   }
   router.use(discovery);
 
-  for (const [name, endpoint] of Object.entries(endpoints)) {
-    router.get(`/${name}`, async (request, response) =>
-      answer(response, await endpoint.list(asked(request, response))),
-    );
-    router.post(`/${name}`, async (request, response) =>
-      answer(response, await endpoint.create(asked(request, response))),
-    );
-    router.post(`/${name}/.search`, async (request, response) => {
-      answer(response, await endpoint.list({ ...asked(request, response), query: readSearchBody(request.body) }));
-    });
-    router.get(`/${name}/:id`, async (request, response) =>
-      answer(response, await endpoint.read(asked(request, response), request.params.id)),
-    );
-    router.put(`/${name}/:id`, async (request, response) =>
-      answer(response, await endpoint.replace(asked(request, response), request.params.id)),
-    );
-    router.patch(`/${name}/:id`, async (request, response) =>
-      answer(response, await endpoint.patch(asked(request, response), request.params.id)),
-    );
-    router.delete(`/${name}/:id`, async (request, response) =>
-      answer(response, await endpoint.remove(asked(request, response), request.params.id)),
-    );
-  }
   router.post('/Bulk', async (request, response) =>
     answer(response, await runBulk(asked(request, response), endpoints, limits)),
   );
