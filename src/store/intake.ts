@@ -22,7 +22,7 @@ import {
 /** The sweeper's grace for a fresh wish: the hint that follows the commit normally comes first. */
 const hintGrace = `interval '15 seconds'`;
 
-const insertUser = `insert into directory_users (resource_id, source, person_id, external_id, user_name, user_name_key, active, entra_object_id, addresses, described, resource)`;
+const insertUser = `insert into directory_users (resource_id, source, person_id, external_id, user_name, user_name_key, active, entra_object_id, addresses, described, resource, display_key)`;
 
 const createUnknown: Named = {
   name: 'create-unknown',
@@ -40,7 +40,7 @@ with p as (
   returning person_id
 ), u as (
   ${insertUser}
-  select $14::uuid, $5, p.person_id, $6, $7, $11, $15::boolean, $12, $16::text[], $17::jsonb, $18::jsonb from p
+  select $14::uuid, $5, p.person_id, $6, $7, $11, $15::boolean, $12, $16::text[], $17::jsonb, $18::jsonb, $22::text from p
   returning resource_id, source, person_id, external_id, user_name, active, resource, version, created_at, last_modified_at
 ), h as (
   insert into history (person_id, actor, cause, action, before, after) select p.person_id, $19, $20, 'user.received', null, $21::jsonb from p
@@ -92,7 +92,7 @@ const updateUser: Named = {
   text: `
 with u as (
   update directory_users set external_id = $15, user_name = $16, user_name_key = $17, active = $18, entra_object_id = $19, addresses = $20::text[],
-    described = $21::jsonb, resource = $22::jsonb, version = version + 1, last_modified_at = greatest(now(), last_modified_at + interval '1 millisecond'),
+    described = $21::jsonb, resource = $22::jsonb, display_key = $27::text, version = version + 1, last_modified_at = greatest(now(), last_modified_at + interval '1 millisecond'),
     active_since = case when $18 and not active then now() else active_since end
   where resource_id = $13 and version = $14 and deleted_at is null
   returning ${userColumns}
@@ -110,7 +110,7 @@ const updateUserOnly: Named = {
 with p as (select person_id from people where person_id = $1 and generation = $2 for key share),
 u as (
   update directory_users set external_id = $5, user_name = $6, user_name_key = $7, active = $8, entra_object_id = $9, addresses = $10::text[],
-    described = $11::jsonb, resource = $12::jsonb, version = version + 1, last_modified_at = greatest(now(), last_modified_at + interval '1 millisecond')
+    described = $11::jsonb, resource = $12::jsonb, display_key = $17::text, version = version + 1, last_modified_at = greatest(now(), last_modified_at + interval '1 millisecond')
   where resource_id = $3 and version = $4 and deleted_at is null and exists (select 1 from p)
   returning ${userColumns}
 ), h as (
@@ -152,6 +152,10 @@ function changeValues(personId: string, generation: number, change: PersonChange
   ];
 }
 
+/** As filters compare it. */
+const displayKey = ({ displayName }: Record<string, unknown>): string | null =>
+  typeof displayName === 'string' ? foldAddress(displayName) : null;
+
 const json = (value: unknown): string | null => (value === null || value === undefined ? null : JSON.stringify(value));
 
 export function intakeStore({ pool, pipeline }: Database): IntakeStore {
@@ -181,6 +185,7 @@ export function intakeStore({ pool, pipeline }: Database): IntakeStore {
         cause.actor,
         cause.by,
         json(resource),
+        displayKey(resource),
       ]);
       return rows[0] ? storedFrom(rows[0]) : null;
     },
@@ -252,6 +257,7 @@ export function intakeStore({ pool, pipeline }: Database): IntakeStore {
           cause.by,
           json(difference.before),
           json(difference.after),
+          displayKey(resource),
         ]);
         return rows[0] ? storedFrom(rows[0]) : null;
       } catch (error) {
@@ -334,7 +340,7 @@ async function createCorrelated(
     await client.query(changePersonText, changeValues(decision.personId, decision.generation, decision.change));
   }
   const inserted = await client.query<UserRow>(
-    `${insertUser} values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) returning *`,
+    `${insertUser} values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) returning *`,
     [
       user.resourceId,
       user.source,
@@ -347,6 +353,7 @@ async function createCorrelated(
       user.addresses,
       json(describedBy(user)),
       json(resource),
+      displayKey(resource),
     ],
   );
   await client.query(

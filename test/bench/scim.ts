@@ -110,10 +110,10 @@ async function fill(usherDb: string, floorDb: string): Promise<void> {
     [present],
   );
   await client.query(
-    `insert into directory_users (resource_id, source, person_id, external_id, user_name, user_name_key, active, addresses, described, resource, created_at)
+    `insert into directory_users (resource_id, source, person_id, external_id, user_name, user_name_key, active, addresses, described, resource, created_at, display_key)
      select md5('u' || n)::uuid, 'scim', md5('p' || n)::uuid, 'ext' || n, 'user' || n || '@contoso.com', 'user' || n || '@contoso.com', true, array['user' || n || '@contoso.com'],
        jsonb_build_object('displayName', 'User ' || n, 'email', 'user' || n || '@contoso.com', 'addresses', jsonb_build_array('user' || n || '@contoso.com'), 'asked', '{"role":null,"licenses":[],"bookingPages":[]}'::jsonb),
-       ${floorBody.replaceAll('$N', 'n')}, now() - interval '1 day' + n * interval '1 millisecond'
+       ${floorBody.replaceAll('$N', 'n')}, now() - interval '1 day' + n * interval '1 millisecond', 'user ' || n
      from generate_series(1, $1) n`,
     [present],
   );

@@ -116,6 +116,7 @@ const plain = [
   'USERNAME',
   'title',
   'nickName',
+  'displayName',
   'emails',
   'emails.value',
   'emails.type',

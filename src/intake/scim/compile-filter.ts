@@ -33,6 +33,7 @@ export const userTarget: FilterTarget = {
   columns: {
     username: { sql: 'u.user_name_key', type: 'string', caseExact: false, folded: true },
     externalid: text('u.external_id', true),
+    displayname: { sql: 'u.display_key', type: 'string', caseExact: false, folded: true },
     id: uuid('u.resource_id'),
     active: { sql: 'u.active', type: 'boolean', caseExact: false },
     'meta.created': { sql: 'u.created_at', type: 'dateTime', caseExact: false },

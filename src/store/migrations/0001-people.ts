@@ -74,6 +74,8 @@ create table directory_users (
   active boolean not null,
   entra_object_id text,
   addresses text[] not null,
+  -- A column of its own: an index over an expression of \`resource\` would make every change of a user a change of all its indexes.
+  display_key text,
   described jsonb not null,
   resource jsonb not null,
   version integer not null default 1,
@@ -81,8 +83,9 @@ create table directory_users (
   created_at timestamptz not null default now(),
   last_modified_at timestamptz not null default now(),
   deleted_at timestamptz
-);
+) with (fillfactor = 85);
 
+create index directory_users_display_key on directory_users (source, display_key) where deleted_at is null;
 create unique index directory_users_user_name on directory_users (source, user_name_key) where deleted_at is null;
 create unique index directory_users_external_id on directory_users (source, external_id) where deleted_at is null and external_id is not null;
 create index directory_users_tombstone_name on directory_users (source, user_name_key) where deleted_at is not null;

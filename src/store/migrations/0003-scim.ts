@@ -25,8 +25,6 @@ create index group_members_member on group_members (member_id);
 -- Counts the changes of groups that a person's wish has not been looked at under yet.
 alter table people add column reconsider integer not null default 0;
 
-create index directory_users_display_name on directory_users (source, lower(resource ->> 'displayName')) where deleted_at is null;
-
 create table scim_requests (
   request_no bigint generated always as identity primary key,
   request_id text not null,
