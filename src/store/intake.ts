@@ -110,7 +110,8 @@ const updateUserOnly: Named = {
 with p as (select person_id from people where person_id = $1 and generation = $2 for key share),
 u as (
   update directory_users set external_id = $5, user_name = $6, user_name_key = $7, active = $8, entra_object_id = $9, addresses = $10::text[],
-    described = $11::jsonb, resource = $12::jsonb, display_key = $17::text, version = version + 1, last_modified_at = greatest(now(), last_modified_at + interval '1 millisecond')
+    described = $11::jsonb, resource = $12::jsonb, display_key = $17::text, version = version + 1, last_modified_at = greatest(now(), last_modified_at + interval '1 millisecond'),
+    active_since = case when $8 and not active then now() else active_since end
   where resource_id = $3 and version = $4 and deleted_at is null and exists (select 1 from p)
   returning ${userColumns}
 ), h as (

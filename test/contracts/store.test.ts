@@ -179,6 +179,24 @@ describe.each(backendNames)('the store on %s', (backend) => {
     expect((await store.load(stored.personId))?.person.generation).toBe(2);
   });
 
+  test('a user who turns active again speaks from then on, also when nothing changes for the person', async () => {
+    const { stored, user } = await create();
+    const since = async () => (await store.withSources(stored.personId))?.users[0]?.activeSince.getTime() ?? 0;
+    const write = (version: number, active: boolean) =>
+      store.updateUser(
+        { resourceId: stored.resourceId, version, personId: stored.personId, generation: 1 },
+        { user: { ...user, active }, resource: {} },
+        change(user, { samePerson: true }),
+        { before: null, after: null },
+        cause,
+      );
+    const first = await since();
+    await write(1, false);
+    expect(await since()).toBe(first);
+    await write(2, true);
+    expect(await since()).toBeGreaterThan(first);
+  });
+
   test('one holder a lane; a later claim raises the fence, and a stale fence settles nothing', async () => {
     const { stored } = await create();
     const first = await store.claim(stored.personId, 'account', 0.2);

@@ -114,6 +114,16 @@ describe('paging', () => {
   });
 });
 
+test('an id is found by every method or by none, in whatever letter case', async () => {
+  const { id } = (await usher.scim('POST', '/Users', scimUser('zz-case'))).body;
+  expect((await usher.scim('GET', `/Users/${id.toUpperCase()}`)).status).toBe(200);
+  expect(
+    (await usher.scim('PATCH', `/Users/${id.toUpperCase()}`, patchOf({ op: 'add', path: 'title', value: 'x' }))).body
+      .id,
+  ).toBe(id);
+  expect((await usher.scim('DELETE', `/Users/${id.toUpperCase()}`)).status).toBe(204);
+});
+
 describe('sorting', () => {
   test('by attribute, case-blind, missing ones last, both ways, with either paging', async () => {
     const sorted = names(await get('/Users?sortBy=userName&count=100'));

@@ -47,15 +47,16 @@ export function usersEndpoint({ store, intake, listing, now }: UsersParts): Endp
   /** The same resource back means: nothing to write, and nothing moves. */
   const change = async (asked: Asked, id: string, edit: (before: Resource) => Resource): Promise<StoredUser> => {
     const { source, cause } = asked.caller;
+    const resourceId = id.toLowerCase();
     const stored = await intake.change(
       source,
-      id,
+      resourceId,
       (before) => {
         checkIfMatch(asked.ifMatch, before);
         const resource = edit(before.resource);
         if (resource === before.resource || sameValues(resource, before.resource)) return 'unchanged';
         return {
-          user: directoryUserFrom(resource, { source, resourceId: id.toLowerCase(), activeSince: now() }),
+          user: directoryUserFrom(resource, { source, resourceId, activeSince: now() }),
           resource,
         };
       },
@@ -114,7 +115,7 @@ export function usersEndpoint({ store, intake, listing, now }: UsersParts): Endp
 
     async remove(asked, id) {
       const { source, cause } = asked.caller;
-      if (!(await intake.remove(source, id, (before) => checkIfMatch(asked.ifMatch, before), cause)))
+      if (!(await intake.remove(source, id.toLowerCase(), (before) => checkIfMatch(asked.ifMatch, before), cause)))
         throw unknownUser(id);
       listing.changed(source);
       return { status: 204 };
