@@ -560,7 +560,3 @@ export interface Calendars {
   readDelegation(mailboxKeys: string[]): Promise<MailboxReading>;
   dedicatedMailbox(address: string): Promise<DedicatedMailbox>;
 }
-
-export interface PolicyInForce {
-  policy: Policy;
-}

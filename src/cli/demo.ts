@@ -6,7 +6,7 @@ import { compose, type Running, type StartWorkers } from '../compose.ts';
 import { parsePolicy, readSettings } from '../config.ts';
 import { contoso, contosoPeople, contosoTenant } from '../sandbox/contoso.ts';
 import { type Changes, playEntraCycle, playOktaCycle } from '../sandbox/providers.ts';
-import { startSandbox } from '../sandbox/tenant.ts';
+import { connectionTo, startSandbox } from '../sandbox/tenant.ts';
 import { type ApiClient, keepTarget, keptTarget, openApiClient } from './api-client.ts';
 import { type PersonShown, peopleTable, progressLine, type SummaryShown, summaryText } from './show.ts';
 
@@ -61,15 +61,7 @@ export async function demo(
         adminToken,
         logLevel: env.USHER_LOG_LEVEL ? settings.logLevel : 'error',
         policy: parsePolicy(policyText, 'the demo policy'),
-        graph: {
-          tenantId: sandbox.tenant.tenantId,
-          clientId: sandbox.tenant.clientId,
-          clientSecret: sandbox.tenant.clientSecret,
-          baseUrl: sandbox.url,
-          authority: sandbox.url,
-          scope: 'https://graph.microsoft.com/.default',
-          ownAuthority: true,
-        },
+        graph: connectionTo(sandbox),
       },
       {
         http: true,

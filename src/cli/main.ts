@@ -322,12 +322,12 @@ export async function main(argv: string[], env: NodeJS.ProcessEnv): Promise<numb
     await program.parseAsync(argv, { from: 'user' });
     return exitCode;
   } catch (error) {
-    return explain(error);
+    return explain(error, env);
   }
 }
 
 /** What went wrong, who can mend it, what next; never a stack for something expected. */
-function explain(error: unknown): number {
+function explain(error: unknown, env: NodeJS.ProcessEnv): number {
   const complain = (text: string) => void process.stderr.write(`${text}\n`);
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
   if (error instanceof ConfigError) {
@@ -347,9 +347,7 @@ function explain(error: unknown): number {
   else if (code === 'ENOENT' && file) complain(`${file} is not there.`);
   else
     complain(
-      process.env.USHER_LOG_LEVEL === 'debug' && error instanceof Error
-        ? String(error.stack)
-        : `Usher failed: ${message}`,
+      env.USHER_LOG_LEVEL === 'debug' && error instanceof Error ? String(error.stack) : `Usher failed: ${message}`,
     );
   return 1;
 }

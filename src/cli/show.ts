@@ -84,7 +84,7 @@ export function personCard(person: PersonShown): string {
   return [...lines, table(['Condition', 'Status', 'Reason', 'Who acts', 'What is known'], rows)].join('\n');
 }
 
-interface SummaryShown {
+export interface SummaryShown {
   people: number;
   ready: number;
   lifecycles: Record<string, number>;
@@ -119,5 +119,3 @@ export function progressLine(summary: SummaryShown): string {
   const parts = Object.entries(summary.conditions).map(([type, counts]) => `${type} ${counts.true}`);
   return `${parts.join('   ')}   Ready ${summary.ready} of ${summary.people}`;
 }
-
-export type { SummaryShown };

@@ -52,6 +52,20 @@ export interface Sandbox {
   close(): Promise<void>;
 }
 
+/** The Graph connection of an Usher that talks to this sandbox instead of the cloud. */
+export function connectionTo({ url, tenant }: Sandbox) {
+  const { tenantId, clientId, clientSecret } = tenant;
+  return {
+    tenantId,
+    clientId,
+    clientSecret,
+    baseUrl: url,
+    authority: url,
+    scope: 'https://graph.microsoft.com/.default',
+    ownAuthority: true,
+  };
+}
+
 export function newTenant(users: TenantUser[]): Tenant {
   return {
     tenantId: '5f2c9b0e-3d0f-4a55-9f0e-6f1f7a3c1e01',

@@ -14,7 +14,7 @@
 import { execFileSync, type SpawnOptions, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { access, chmod, chown, cp, mkdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { chmod, chown, cp, mkdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
 import path from 'node:path';
@@ -355,12 +355,4 @@ async function freePort(): Promise<number> {
       server.close(() => resolve(port));
     });
   });
-}
-
-/** True when a data folder of ours is there: a second start finds its data again. */
-export async function hasData(dataDir: string): Promise<boolean> {
-  return access(path.join(dataDir, 'postgres', 'usher.json')).then(
-    () => true,
-    () => false,
-  );
 }

@@ -10,6 +10,7 @@ import {
   compactFresh,
   describedBy,
   knownFrom,
+  loadWithSources,
   membershipsOf,
   type PersonRow,
   personOf,
@@ -61,13 +62,6 @@ const findForChange: Named = {
 select ${personOf('p')} as person, ${usersOf('p')} as users
 from directory_users u join people p using (person_id)
 where u.resource_id = $1 and u.source = $2 and u.deleted_at is null`,
-};
-
-const loadWithSources: Named = {
-  name: 'load-with-sources',
-  text: `
-select ${personOf('p')} as person, ${usersOf('p')} as users
-from people p where p.person_id = $1`,
 };
 
 /** Sets a person to what a change means for them. $1 personId, $2 expected generation, $3 lifecycle, $4 wish, $5 leave, $6 new generation?, $7.. shown. */
@@ -153,6 +147,18 @@ function changeValues(personId: string, generation: number, change: PersonChange
   ];
 }
 
+/** external_id to resource, in the order of the statements that write them. */
+const ownColumns = ({ user, resource }: UserToWrite): unknown[] => [
+  user.externalId,
+  user.userName,
+  foldAddress(user.userName),
+  user.active,
+  user.entraObjectId,
+  user.addresses,
+  json(describedBy(user)),
+  json(resource),
+];
+
 /** As filters compare it. */
 const displayKey = ({ displayName }: Record<string, unknown>): string | null =>
   typeof displayName === 'string' ? foldAddress(displayName) : null;
@@ -237,7 +243,6 @@ export function intakeStore({ pool, pipeline }: Database): IntakeStore {
     },
 
     async updateUser(expected, write, change, difference, cause) {
-      const { user, resource } = write;
       const person = change.samePerson
         ? [expected.personId, expected.generation]
         : changeValues(expected.personId, expected.generation, change);
@@ -246,19 +251,12 @@ export function intakeStore({ pool, pipeline }: Database): IntakeStore {
           ...person,
           expected.resourceId,
           expected.version,
-          user.externalId,
-          user.userName,
-          foldAddress(user.userName),
-          user.active,
-          user.entraObjectId,
-          user.addresses,
-          json(describedBy(user)),
-          json(resource),
+          ...ownColumns(write),
           cause.actor,
           cause.by,
           json(difference.before),
           json(difference.after),
-          displayKey(resource),
+          displayKey(write.resource),
         ]);
         return rows[0] ? storedFrom(rows[0]) : null;
       } catch (error) {
@@ -342,20 +340,7 @@ async function createCorrelated(
   }
   const inserted = await client.query<UserRow>(
     `${insertUser} values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) returning *`,
-    [
-      user.resourceId,
-      user.source,
-      decision.personId,
-      user.externalId,
-      user.userName,
-      foldAddress(user.userName),
-      user.active,
-      user.entraObjectId,
-      user.addresses,
-      json(describedBy(user)),
-      json(resource),
-      displayKey(resource),
-    ],
+    [user.resourceId, user.source, decision.personId, ...ownColumns(write), displayKey(resource)],
   );
   await client.query(
     `insert into history (person_id, actor, cause, action, before, after) values ($1, $2, $3, $4, null, $5)`,

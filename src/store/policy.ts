@@ -2,7 +2,7 @@
 import type pg from 'pg';
 import type { PolicyStore } from '../ports.ts';
 import { run } from './database.ts';
-import { type PersonRow, personOf, type UserRow, usersOf, withSourcesFrom } from './rows.ts';
+import { loadWithSources, type PersonRow, personOf, type UserRow, usersOf, withSourcesFrom } from './rows.ts';
 
 export function policyStore(pool: pg.Pool): PolicyStore {
   return {
@@ -40,14 +40,7 @@ export function policyStore(pool: pg.Pool): PolicyStore {
     },
 
     async withSources(personId) {
-      const rows = await run<{ person: PersonRow; users: UserRow[] | null }>(
-        pool,
-        {
-          name: 'with-sources',
-          text: `select ${personOf('p')} as person, ${usersOf('p')} as users from people p where person_id = $1`,
-        },
-        [personId],
-      );
+      const rows = await run<{ person: PersonRow; users: UserRow[] | null }>(pool, loadWithSources, [personId]);
       return rows[0] ? withSourcesFrom(rows[0]) : null;
     },
 

@@ -183,3 +183,9 @@ export function withSourcesFrom(row: { person: PersonRow; users: UserRow[] | nul
     users: (row.users ?? []).map(directoryUserFrom),
   };
 }
+
+/** One person with what every source says. A caller that will write takes the row's lock in a statement before. */
+export const loadWithSources = {
+  name: 'load-with-sources',
+  text: `select ${personOf('p')} as person, ${usersOf('p')} as users from people p where p.person_id = $1`,
+};

@@ -3,7 +3,7 @@ import { decideDelegation } from '../../src/domain/delegation.ts';
 import { openCalendars } from '../../src/graph/calendars.ts';
 import { openGraphClient, readRetryAfter } from '../../src/graph/client.ts';
 import { contoso, contosoTenant } from '../../src/sandbox/contoso.ts';
-import { type Sandbox, startSandbox, type TenantUser } from '../../src/sandbox/tenant.ts';
+import { connectionTo, type Sandbox, startSandbox, type TenantUser } from '../../src/sandbox/tenant.ts';
 
 let sandbox: Sandbox;
 beforeEach(async () => {
@@ -12,19 +12,7 @@ beforeEach(async () => {
 afterEach(() => sandbox.close());
 
 const calendars = (more: { clientSecret?: string } = {}) =>
-  openCalendars(
-    openGraphClient({
-      tenantId: sandbox.tenant.tenantId,
-      clientId: sandbox.tenant.clientId,
-      clientSecret: sandbox.tenant.clientSecret,
-      baseUrl: sandbox.url,
-      authority: sandbox.url,
-      scope: 'https://graph.microsoft.com/.default',
-      ownAuthority: true,
-      ...more,
-    }),
-    contoso.dedicatedMailbox,
-  );
+  openCalendars(openGraphClient({ ...connectionTo(sandbox), ...more }), contoso.dedicatedMailbox);
 const user = (local: string): TenantUser => {
   const found = sandbox.tenant.users.find((entry) => entry.userPrincipalName.startsWith(`${local}@`));
   if (!found) throw new Error(`no ${local}`);

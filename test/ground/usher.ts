@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { compose, type Running } from '../../src/compose.ts';
 import { type Config, parsePolicy } from '../../src/config.ts';
 import { contoso, contosoTenant } from '../../src/sandbox/contoso.ts';
-import { type Sandbox, startSandbox } from '../../src/sandbox/tenant.ts';
+import { connectionTo, type Sandbox, startSandbox } from '../../src/sandbox/tenant.ts';
 import { startWorkers } from '../../workers/main.ts';
 import { type BackendName, freshDatabase, redisUrl } from './databases.ts';
 
@@ -65,15 +65,7 @@ export async function startUsher(options: UsherOptions = {}): Promise<Usher> {
     queueCheck: 'strict',
     scimToken,
     adminToken,
-    graph: {
-      tenantId: sandbox.tenant.tenantId,
-      clientId: sandbox.tenant.clientId,
-      clientSecret: sandbox.tenant.clientSecret,
-      baseUrl: sandbox.url,
-      authority: sandbox.url,
-      scope: 'https://graph.microsoft.com/.default',
-      ownAuthority: true,
-    },
+    graph: connectionTo(sandbox),
     scimLimits: { bodyBytes: 1_048_576, pageSize: 200, bulkOperations: 1000, membersPerRequest: 20_000 },
     logLevel: process.env.TEST_LOG ?? 'silent',
     policy: parsePolicy(options.policy ?? plainPolicy, 'test policy'),
