@@ -31,9 +31,9 @@ export async function startWorkers(parts: WorkersParts, only: QueueName[] = queu
     await wakeUps.work(name, queueConcurrency[name], async (id) => {
       jobs += 1;
       // Somebody waits for an express result; everything else gives way.
-      if (name !== 'express') await parts.quiet();
-      if (name === 'express') await runExpress(id);
-      else await runner.wake(name, id, `${name}/${process.pid}.${jobs}`);
+      if (name === 'express') return runExpress(id);
+      await parts.quiet();
+      await runner.wake(name, id, `${name}/${process.pid}.${jobs}`);
     });
   }
 

@@ -61,11 +61,12 @@ function release(lane: Lane): Named {
   };
 }
 
+/** Whoever waits for a new look because of a group keeps the timer that the group's change set. */
 const rest: Named = {
   name: 'rest',
   text: `
 update people set next_at = case when lifecycle = 'wanted' then least(usher_next_check(conditions, generation, $4), $3::timestamptz) else $3::timestamptz end
-where person_id = $1 and generation = $2`,
+where person_id = $1 and generation = $2 and reconsider = 0`,
 };
 
 const takeDue: Named = {

@@ -253,6 +253,18 @@ describe.each(backendNames)('the store on %s', (backend) => {
     expect((await nextAt()).getTime()).toBeLessThan(Date.now() + 10_000);
   });
 
+  test('a timer never sleeps over a change of groups that nobody looked at yet', async () => {
+    const { stored } = await create();
+    await database.pool.query('update people set reconsider = 1, next_at = now() where person_id = $1', [
+      stored.personId,
+    ]);
+    await store.rest(stored.personId, 1, new Date(Date.now() + 86_400_000), 'required');
+    const { rows } = await database.pool.query('select next_at <= now() as due from people where person_id = $1', [
+      stored.personId,
+    ]);
+    expect(rows[0].due).toBe(true);
+  });
+
   test('two lanes that settle side by side miss nothing of each other, and Ready follows', async () => {
     const { stored } = await create();
     const conditions = theConditions({
