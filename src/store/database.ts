@@ -2,10 +2,13 @@
 import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import { UsherError } from '../errors.ts';
-import { openPipeline, type Pipeline } from './pipeline.ts';
+import { openPipeline, type Pipeline, planOncePerConnection } from './pipeline.ts';
 
 export interface Database {
+  /** For statements that are written down here: planned once a connection, whatever their values are. */
   pool: pg.Pool;
+  /** For lists, whose plan depends on their values, and which may take long: they hold up no write. */
+  lists: pg.Pool;
   /** For short single reads on the way to an answer. */
   pipeline: Pipeline;
   kysely: Kysely<Tables>;
@@ -26,29 +29,39 @@ export interface Tables {
   };
 }
 
+const listsAtOnce = 6;
+
 export function openDatabase(
   connectionString: string,
   options: { max?: number; name?: string; onError: (error: Error) => void },
 ): Database {
-  const pool = new pg.Pool({
-    connectionString,
-    max: options.max ?? 10,
-    connectionTimeoutMillis: 5000,
-    query_timeout: 25_000,
-    keepAlive: true,
-    application_name: options.name ?? 'usher',
-  });
-  // An idle connection that the server ends must not end us.
-  pool.on('error', options.onError);
-  const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) });
+  const open = (max: number, planOnce: boolean): pg.Pool => {
+    const opened = new pg.Pool({
+      connectionString,
+      max,
+      connectionTimeoutMillis: 5000,
+      query_timeout: 25_000,
+      keepAlive: true,
+      application_name: options.name ?? 'usher',
+    });
+    // An idle connection that the server ends must not end us.
+    opened.on('error', options.onError);
+    if (planOnce) opened.on('connect', (client) => void client.query(planOncePerConnection).catch(() => undefined));
+    return opened;
+  };
+  const pool = open(options.max ?? 10, true);
+  const lists = open(listsAtOnce, false);
+  const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: lists }) });
   const pipeline = openPipeline(connectionString, { name: options.name ?? 'usher', onError: options.onError });
   return {
     pool,
+    lists,
     pipeline,
     kysely,
     async close() {
       await pipeline.close();
       await kysely.destroy();
+      await pool.end();
     },
   };
 }

@@ -5,7 +5,7 @@
 import type pg from 'pg';
 import { UsherError } from '../errors.ts';
 import type { Cause, GroupStore, Member, MemberChanges, StoredGroup } from '../ports.ts';
-import { run, transaction } from './database.ts';
+import { type Database, run, transaction } from './database.ts';
 import { isUuid } from './intake.ts';
 import { listPage } from './list.ts';
 
@@ -38,7 +38,7 @@ const membersText = `(select jsonb_agg(jsonb_build_object('value', m.member_id, 
 const foldName = (name: string): string => name.normalize('NFC').toLowerCase();
 
 /** `groupsMatter` says whether any rule of the policy asks for a group; else nobody's wish depends on one. */
-export function groupStore(pool: pg.Pool, groupsMatter: boolean): GroupStore {
+export function groupStore({ pool, lists }: Database, groupsMatter: boolean): GroupStore {
   return {
     createGroup: (source, groupId, fields, memberIds, cause) =>
       transaction(pool, async (client) => {
@@ -73,7 +73,7 @@ export function groupStore(pool: pg.Pool, groupsMatter: boolean): GroupStore {
 
     findGroups: (source, query, withMembers) =>
       listPage<GroupRow, StoredGroup>(
-        pool,
+        lists,
         {
           from: 'groups g',
           holds: (parameter) => `g.source = ${parameter}`,

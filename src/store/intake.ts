@@ -165,7 +165,7 @@ const displayKey = ({ displayName }: Record<string, unknown>): string | null =>
 
 const json = (value: unknown): string | null => (value === null || value === undefined ? null : JSON.stringify(value));
 
-export function intakeStore({ pool, pipeline }: Database): IntakeStore {
+export function intakeStore({ pool, lists, pipeline }: Database): IntakeStore {
   return {
     async createUnknown(write, personId, change, cause, ownAddresses) {
       const { user, resource } = write;
@@ -208,7 +208,7 @@ export function intakeStore({ pool, pipeline }: Database): IntakeStore {
 
     findUsers: (source, query) =>
       listPage<UserRow, StoredUser>(
-        pool,
+        lists,
         {
           from: 'directory_users u',
           holds: (parameter) => `u.source = ${parameter} and u.deleted_at is null`,

@@ -30,7 +30,7 @@ function prepared(text: string): { name?: string; text: string } {
 }
 
 export async function listPage<Row extends pg.QueryResultRow, T>(
-  pool: pg.Pool,
+  lists: pg.Pool,
   listed: Listed,
   source: string,
   query: ListQuery,
@@ -59,7 +59,7 @@ export async function listPage<Row extends pg.QueryResultRow, T>(
           ? `select ${listed.columns}, ${place} from ${listed.from} where ${where}${behind} ${bounds}`
           : // The rows to skip are counted off in the index alone; only the page itself is read.
             `select ${listed.columns}, ${place} from (select ${listed.id} as id from ${listed.from} where ${where}${behind} ${bounds}) as page join ${listed.from} on ${listed.id} = page.id order by ${order}`;
-      items = (await pool.query<Row & { place: string; place_id: string }>({ ...prepared(text), values: parameters }))
+      items = (await lists.query<Row & { place: string; place_id: string }>({ ...prepared(text), values: parameters }))
         .rows;
     }
     const last = items.at(-1);
@@ -69,7 +69,7 @@ export async function listPage<Row extends pg.QueryResultRow, T>(
       return { items: items.map(from), total: items.length, last: place };
     const total =
       query.total ??
-      Number((await pool.query<{ total: string }>({ ...counting, ...prepared(counting.text) })).rows[0]?.total ?? 0);
+      Number((await lists.query<{ total: string }>({ ...counting, ...prepared(counting.text) })).rows[0]?.total ?? 0);
     return { items: items.map(from), total, last: place };
   } catch (error) {
     throw translate(error);

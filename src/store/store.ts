@@ -17,7 +17,7 @@ export function openStore(database: Database, groupsMatter = true): Store {
     ...adminStore(database),
     ...accessStore(database.pool),
     ...policyStore(database.pool),
-    ...groupStore(database.pool, groupsMatter),
+    ...groupStore(database, groupsMatter),
     ...requestLogStore(database.pool),
     async ping() {
       await database.pool.query('select 1').catch((error: unknown) => {
