@@ -21,6 +21,7 @@ import { buildApp, type Listening, listen } from './server.ts';
 import { openDatabase, run, transaction } from './store/database.ts';
 import { type EmbeddedPostgres, openEmbeddedPostgres } from './store/embedded-postgres.ts';
 import { migrate } from './store/migrate.ts';
+import { keepStatistics } from './store/statistics.ts';
 import { openStore } from './store/store.ts';
 
 /** What the steps need; `cli` hands in the function that starts them, so that nothing here knows the workers. */
@@ -95,6 +96,7 @@ async function build(
     onError: (error) => log.debug({ err: error }, 'an idle database connection ended'),
   });
   closers.push(() => database.close());
+  closers.push(keepStatistics(database.lists, (error) => log.debug({ err: error }, 'the tables were not analysed')));
   const store = openStore(
     database,
     policy.rules.some((rule) => rule.when.group),

@@ -50,6 +50,10 @@ const settingsSchema = z.object({
   USHER_SCIM_MAX_PAGE_SIZE: z.coerce.number().int().min(1).max(1000).default(200),
   USHER_SCIM_MAX_BULK_OPERATIONS: z.coerce.number().int().min(1).max(10_000).default(1000),
   USHER_SCIM_MAX_MEMBERS: z.coerce.number().int().min(1).max(100_000).default(20_000),
+  USHER_SCIM_MAX_PATCH_OPERATIONS: z.coerce.number().int().min(1).max(5000).default(500),
+  USHER_SCIM_MAX_FILTER_LENGTH: z.coerce.number().int().min(64).max(32_768).default(8192),
+  USHER_SCIM_MAX_FILTER_DEPTH: z.coerce.number().int().min(1).max(100).default(30),
+  USHER_SCIM_MAX_FILTER_TERMS: z.coerce.number().int().min(1).max(1000).default(250),
   USHER_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
 });
 
@@ -95,7 +99,17 @@ export interface Config {
   adminToken: string | null;
   graph: GraphConfig | null;
   logLevel: string;
-  scimLimits: { bodyBytes: number; pageSize: number; bulkOperations: number; membersPerRequest: number };
+  scimLimits: Record<
+    | 'bodyBytes'
+    | 'pageSize'
+    | 'bulkOperations'
+    | 'membersPerRequest'
+    | 'patchOperations'
+    | 'filterLength'
+    | 'filterDepth'
+    | 'filterTerms',
+    number
+  >;
   policy: Policy;
 }
 
@@ -207,6 +221,10 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
       pageSize: settings.USHER_SCIM_MAX_PAGE_SIZE,
       bulkOperations: settings.USHER_SCIM_MAX_BULK_OPERATIONS,
       membersPerRequest: settings.USHER_SCIM_MAX_MEMBERS,
+      patchOperations: settings.USHER_SCIM_MAX_PATCH_OPERATIONS,
+      filterLength: settings.USHER_SCIM_MAX_FILTER_LENGTH,
+      filterDepth: settings.USHER_SCIM_MAX_FILTER_DEPTH,
+      filterTerms: settings.USHER_SCIM_MAX_FILTER_TERMS,
     },
   };
 }

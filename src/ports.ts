@@ -108,6 +108,7 @@ export interface GroupStore {
   ): Promise<StoredGroup>;
   findGroup(source: string, groupId: string, withMembers: boolean): Promise<StoredGroup | null>;
   findGroups(source: string, query: ListQuery, withMembers: boolean): Promise<Page<StoredGroup>>;
+  groupPlaces(source: string, every: number): Promise<RowPlace[]>;
   /** Under the group's lock, in one transaction: `edit` changes members through its second argument and answers the fields. */
   changeGroup(
     source: string,
@@ -244,18 +245,20 @@ export interface IntakeStore {
   ): Promise<StoredUser>;
   findUser(source: string, resourceId: string): Promise<StoredUser | null>;
   findUsers(source: string, query: ListQuery): Promise<Page<StoredUser>>;
+  /** The places of the rows `every`, 2 · `every`, ... in the default order. */
+  userPlaces(source: string, every: number): Promise<RowPlace[]>;
   /** The conditions of the people behind these users, for who asks. */
   peopleBehind(personIds: string[]): Promise<Map<string, KnownPerson>>;
   /** The user with the person and all that person's users. */
   findUserForChange(source: string, resourceId: string): Promise<{ stored: StoredUser; all: PersonWithSources } | null>;
-  /** Compare-and-set on the user's version and the person's generation; false when either moved. */
+  /** Compare-and-set on the user's version and the person's generation; null when either moved. */
   updateUser(
     expected: { resourceId: string; version: number; personId: string; generation: number },
     write: UserToWrite,
     change: PersonChange,
     difference: { before: unknown; after: unknown },
     cause: Cause,
-  ): Promise<StoredUser | null>;
+  ): Promise<Pick<StoredUser, 'version' | 'lastModifiedAt'> | null>;
   /** Leaves a tombstone. False when the version or generation moved. */
   deleteUser(
     expected: { resourceId: string; version: number; personId: string; generation: number },

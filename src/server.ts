@@ -1,9 +1,10 @@
-/** The HTTP side: SCIM, the API, health and metrics in one Express application. */
-import { createServer, type Server } from 'node:http';
-import express, { type Express } from 'express';
+/** The HTTP side: SCIM on Node's own server, beside the API, health and metrics in an Express application. */
+import { createServer, type RequestListener, type Server } from 'node:http';
+import express from 'express';
 import { type ApiParts, apiRouter } from './api/router.ts';
 import type { InFlight } from './in-flight.ts';
-import { type ScimParts, scimRouter } from './intake/scim/router.ts';
+import { isScim } from './intake/scim/http.ts';
+import { type ScimParts, scimHandler } from './intake/scim/router.ts';
 import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import type { Store } from './ports.ts';
@@ -19,22 +20,13 @@ export interface ServerParts {
   troubles: () => string[];
 }
 
-export function buildApp(parts: ServerParts): Express {
+export function buildApp(parts: ServerParts): RequestListener {
+  const scim = scimHandler(parts.scim);
   const app = express();
   app.disable('x-powered-by');
   // Our versions are the only ETags: Express's body hash would contradict them.
   app.set('etag', false);
   app.set('trust proxy', 'loopback');
-  app.use((request, response, next) => {
-    const area = request.path.startsWith('/scim') ? 'scim' : request.path.startsWith('/api') ? 'api' : 'other';
-    parts.inFlight.begin();
-    response.on('close', () => parts.inFlight.end());
-    response.on('finish', () =>
-      parts.metrics.requests.inc({ area, method: request.method, status: String(response.statusCode) }),
-    );
-    next();
-  });
-
   app.get('/healthz', (_request, response) => void response.json({ status: 'ok' }));
   app.get('/readyz', async (_request, response) => {
     const troubles = parts.troubles();
@@ -48,7 +40,6 @@ export function buildApp(parts: ServerParts): Express {
   app.get('/metrics', async (_request, response) => {
     response.type(parts.metrics.registry.contentType).send(await parts.metrics.registry.metrics());
   });
-  app.use('/scim/v2', scimRouter(parts.scim));
   app.use('/api/v1', apiRouter(parts.api));
   app.get('/', (_request, response) => {
     response.json({
@@ -75,7 +66,18 @@ export function buildApp(parts: ServerParts): Express {
         }),
       );
   });
-  return app;
+  return (request, response) => {
+    const url = request.url ?? '/';
+    const toScim = isScim(url);
+    parts.inFlight.begin();
+    response.on('close', () => {
+      parts.inFlight.end();
+      const area = toScim ? 'scim' : url.startsWith('/api') ? 'api' : 'other';
+      parts.metrics.requests.inc({ area, method: request.method ?? '', status: String(response.statusCode) });
+    });
+    if (toScim) scim(request, response);
+    else app(request, response);
+  };
 }
 
 export interface Listening {
@@ -83,7 +85,7 @@ export interface Listening {
   close(): Promise<void>;
 }
 
-export async function listen(app: Express, host: string, port: number): Promise<Listening> {
+export async function listen(app: RequestListener, host: string, port: number): Promise<Listening> {
   // A filter may be 8 KB before it is percent-encoded; Node would refuse its request line.
   const server: Server = createServer({ maxHeaderSize: 65_536 }, app);
   let closing = false;

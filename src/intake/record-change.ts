@@ -93,7 +93,8 @@ export function openIntake(parts: IntakeParts) {
         );
         if (written) {
           hint(parts, stored.personId, change);
-          return written;
+          const { externalId, userName, active } = edited.user;
+          return { ...stored, externalId, userName, active, resource: edited.resource, ...written };
         }
       }
       throw new UsherError('conflict', 'Too many others change this user at the same time.');

@@ -10,7 +10,9 @@ export interface Database {
   /** For lists, whose plan depends on their values, and which may take long: they hold up no write. */
   lists: pg.Pool;
   /** For short single reads on the way to an answer. */
-  pipeline: Pipeline;
+  reads: Pipeline;
+  /** For single statements that commit: apart from the reads, which would wait behind a flush of the log. */
+  commits: Pipeline;
   kysely: Kysely<Tables>;
   close(): Promise<void>;
 }
@@ -29,7 +31,7 @@ export interface Tables {
   };
 }
 
-const listsAtOnce = 6;
+const listsAtOnce = 8;
 
 export function openDatabase(
   connectionString: string,
@@ -43,23 +45,26 @@ export function openDatabase(
       query_timeout: 25_000,
       keepAlive: true,
       application_name: options.name ?? 'usher',
+      ...(planOnce ? { onConnect: async (client) => void (await client.query(planOncePerConnection)) } : {}),
     });
     // An idle connection that the server ends must not end us.
     opened.on('error', options.onError);
-    if (planOnce) opened.on('connect', (client) => void client.query(planOncePerConnection).catch(() => undefined));
     return opened;
   };
   const pool = open(options.max ?? 10, true);
   const lists = open(listsAtOnce, false);
   const kysely = new Kysely<Tables>({ dialect: new PostgresDialect({ pool: lists }) });
-  const pipeline = openPipeline(connectionString, { name: options.name ?? 'usher', onError: options.onError });
+  const lane = { name: options.name ?? 'usher', onError: options.onError };
+  const reads = openPipeline(connectionString, lane);
+  const commits = openPipeline(connectionString, lane);
   return {
     pool,
     lists,
-    pipeline,
+    reads,
+    commits,
     kysely,
     async close() {
-      await pipeline.close();
+      await Promise.all([reads.close(), commits.close()]);
       await kysely.destroy();
       await pool.end();
     },

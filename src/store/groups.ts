@@ -7,7 +7,7 @@ import { UsherError } from '../errors.ts';
 import type { Cause, GroupStore, Member, MemberChanges, StoredGroup } from '../ports.ts';
 import { type Database, run, transaction } from './database.ts';
 import { isUuid } from './intake.ts';
-import { listPage } from './list.ts';
+import { type Listed, listPage, listPlaces } from './list.ts';
 
 interface GroupRow {
   group_id: string;
@@ -36,6 +36,14 @@ const membersText = `(select jsonb_agg(jsonb_build_object('value', m.member_id, 
   from group_members m left join directory_users d on d.resource_id = m.member_id left join groups n on n.group_id = m.member_id where m.group_id = g.group_id)`;
 
 const foldName = (name: string): string => name.normalize('NFC').toLowerCase();
+
+const listedGroups: Listed = {
+  from: 'groups g',
+  holds: (parameter) => `g.source = ${parameter}`,
+  id: 'g.group_id',
+  createdAt: 'g.created_at',
+  columns: 'g.*',
+};
 
 /** `groupsMatter` says whether any rule of the policy asks for a group; else nobody's wish depends on one. */
 export function groupStore({ pool, lists }: Database, groupsMatter: boolean): GroupStore {
@@ -74,17 +82,13 @@ export function groupStore({ pool, lists }: Database, groupsMatter: boolean): Gr
     findGroups: (source, query, withMembers) =>
       listPage<GroupRow, StoredGroup>(
         lists,
-        {
-          from: 'groups g',
-          holds: (parameter) => `g.source = ${parameter}`,
-          id: 'g.group_id',
-          createdAt: 'g.created_at',
-          columns: withMembers ? `g.*, ${membersText} as members` : 'g.*',
-        },
+        { ...listedGroups, columns: withMembers ? `g.*, ${membersText} as members` : 'g.*' },
         source,
         query,
         groupFrom,
       ),
+
+    groupPlaces: (source, every) => listPlaces(lists, listedGroups, source, every),
 
     changeGroup: (source, groupId, edit, cause) =>
       transaction(pool, async (client) => {

@@ -5,7 +5,7 @@ import { foldAddress } from '../domain/email-address.ts';
 import { UsherError } from '../errors.ts';
 import type { Cause, IntakeStore, PersonChange, StoredUser, UserToWrite } from '../ports.ts';
 import { type Database, type Named, run, transaction } from './database.ts';
-import { listPage } from './list.ts';
+import { type Listed, listPage, listPlaces } from './list.ts';
 import {
   compactFresh,
   describedBy,
@@ -13,10 +13,8 @@ import {
   loadWithSources,
   membershipsOf,
   type PersonRow,
-  personOf,
   storedFrom,
   type UserRow,
-  usersOf,
   withSourcesFrom,
 } from './rows.ts';
 
@@ -25,29 +23,31 @@ const hintGrace = `interval '15 seconds'`;
 
 const insertUser = `insert into directory_users (resource_id, source, person_id, external_id, user_name, user_name_key, active, entra_object_id, addresses, described, resource, display_key)`;
 
-const createUnknown: Named = {
-  name: 'create-unknown',
+/** `addresses`: is there one own address, or several? One by one they are looked up by an index, whatever the planner knows of the table. */
+const createUnknown = (addresses: 'one' | 'several'): Named => ({
+  name: `create-unknown-${addresses}`,
   text: `
 with p as (
   insert into people (person_id, lifecycle, wish, conditions, next_at, source, external_id, user_name, display_name, email, active)
   select $1::uuid, $2, $3::jsonb, $4::jsonb, case when $2 = 'wanted' then now() + ${hintGrace} end, $5, $6::text, $7::text, $8::text, $9::text, $10::boolean
-  where not exists (select 1 from directory_users where source = $5 and external_id = $6::text and external_id is not null and deleted_at is null)
-    and not exists (select 1 from directory_users where source = $5 and external_id = $6::text and deleted_at is not null)
+  -- The live externalId and userName are kept unique by their indexes; what is looked for here are reasons to correlate.
+  where not exists (select 1 from directory_users where source = $5 and external_id = $6::text and deleted_at is not null)
     and not exists (select 1 from directory_users where source = $5 and user_name_key = $11 and deleted_at is not null)
     and not exists (select 1 from directory_users where entra_object_id = $12)
-    and not exists (select 1 from directory_users where addresses[1] = any ($13::text[]))
+    and not exists (select 1 from directory_users where addresses[1] ${addresses === 'one' ? '= ($13::text[])[1]' : '= any ($13::text[])'})
     -- Counted, not looked for: a plan for «exists» would read the whole table in the hope of an early match.
     and (select count(*) from directory_users where cardinality(addresses) > 1 and addresses && $13::text[]) = 0
   returning person_id
 ), u as (
   ${insertUser}
   select $14::uuid, $5, p.person_id, $6, $7, $11, $15::boolean, $12, $16::text[], $17::jsonb, $18::jsonb, $22::text from p
-  returning resource_id, source, person_id, external_id, user_name, active, resource, version, created_at, last_modified_at
+  returning version, created_at, last_modified_at
 ), h as (
   insert into history (person_id, actor, cause, action, before, after) select p.person_id, $19, $20, 'user.received', null, $21::jsonb from p
 )
 select * from u`,
-};
+});
+const createUnknownBy = { one: createUnknown('one'), several: createUnknown('several') };
 
 const userColumns = `resource_id, source, person_id, external_id, user_name, active, resource, version, created_at, last_modified_at, ${membershipsOf('directory_users')} as memberships`;
 
@@ -58,9 +58,13 @@ const findUser: Named = {
 
 const findForChange: Named = {
   name: 'find-user-for-change',
+  // Plain columns, one row a user: building json of whole rows cost more than the rest of a change.
   text: `
-select ${personOf('p')} as person, ${usersOf('p')} as users
-from directory_users u join people p using (person_id)
+select p.lifecycle, p.generation, p.wish, p.leave, p.leaving_since, p.suspended_at, p.ambiguous_with, p.account_user_id, p.account_user_origin,
+  p.wished_at, p.created_at as person_created_at, p.reconsider,
+  d.resource_id, d.source, d.person_id, d.external_id, d.user_name, d.active, d.resource, d.version, d.created_at, d.last_modified_at,
+  d.described, d.active_since, d.deleted_at, ${membershipsOf('d')} as memberships
+from directory_users u join people p using (person_id) join directory_users d on d.person_id = p.person_id
 where u.resource_id = $1 and u.source = $2 and u.deleted_at is null`,
 };
 
@@ -89,7 +93,7 @@ with u as (
     described = $21::jsonb, resource = $22::jsonb, display_key = $27::text, version = version + 1, last_modified_at = greatest(now(), last_modified_at + interval '1 millisecond'),
     active_since = case when $18 and not active then now() else active_since end
   where resource_id = $13 and version = $14 and deleted_at is null
-  returning ${userColumns}
+  returning person_id, version, last_modified_at
 ), p as (${changePersonText} and exists (select 1 from u) returning person_id),
 h as (
   insert into history (person_id, actor, cause, action, before, after) select p.person_id, $23, $24, 'user.changed', $25::jsonb, $26::jsonb from p
@@ -107,7 +111,7 @@ u as (
     described = $11::jsonb, resource = $12::jsonb, display_key = $17::text, version = version + 1, last_modified_at = greatest(now(), last_modified_at + interval '1 millisecond'),
     active_since = case when $8 and not active then now() else active_since end
   where resource_id = $3 and version = $4 and deleted_at is null and exists (select 1 from p)
-  returning ${userColumns}
+  returning person_id, version, last_modified_at
 ), h as (
   insert into history (person_id, actor, cause, action, before, after) select u.person_id, $13, $14, 'user.changed', $15::jsonb, $16::jsonb from u
 )
@@ -165,12 +169,20 @@ const displayKey = ({ displayName }: Record<string, unknown>): string | null =>
 
 const json = (value: unknown): string | null => (value === null || value === undefined ? null : JSON.stringify(value));
 
-export function intakeStore({ pool, lists, pipeline }: Database): IntakeStore {
+const listedUsers: Listed = {
+  from: 'directory_users u',
+  holds: (parameter) => `u.source = ${parameter} and u.deleted_at is null`,
+  id: 'u.resource_id',
+  createdAt: 'u.created_at',
+  columns: `u.resource_id, u.source, u.person_id, u.external_id, u.user_name, u.active, u.resource, u.version, u.created_at, u.last_modified_at, ${membershipsOf('u')} as memberships`,
+};
+
+export function intakeStore({ pool, lists, reads, commits }: Database): IntakeStore {
   return {
     async createUnknown(write, personId, change, cause, ownAddresses) {
       const { user, resource } = write;
       const shown = change.shown;
-      const rows = await run<UserRow>(pool, createUnknown, [
+      const rows = await run<UserRow>(commits, createUnknownBy[ownAddresses.length === 1 ? 'one' : 'several'], [
         personId,
         change.lifecycle,
         json(change.wish),
@@ -194,7 +206,21 @@ export function intakeStore({ pool, lists, pipeline }: Database): IntakeStore {
         json(resource),
         displayKey(resource),
       ]);
-      return rows[0] ? storedFrom(rows[0]) : null;
+      const row = rows[0];
+      if (!row) return null;
+      return {
+        resourceId: user.resourceId,
+        source: user.source,
+        personId,
+        externalId: user.externalId,
+        userName: user.userName,
+        active: user.active,
+        resource,
+        groups: [],
+        version: row.version,
+        createdAt: new Date(row.created_at),
+        lastModifiedAt: new Date(row.last_modified_at),
+      };
     },
 
     createCorrelated: (write, decide, cause) =>
@@ -202,24 +228,13 @@ export function intakeStore({ pool, lists, pipeline }: Database): IntakeStore {
 
     async findUser(source, resourceId) {
       if (!isUuid(resourceId)) return null;
-      const rows = await run<UserRow>(pipeline, findUser, [resourceId, source]);
+      const rows = await run<UserRow>(reads, findUser, [resourceId, source]);
       return rows[0] ? storedFrom(rows[0]) : null;
     },
 
-    findUsers: (source, query) =>
-      listPage<UserRow, StoredUser>(
-        lists,
-        {
-          from: 'directory_users u',
-          holds: (parameter) => `u.source = ${parameter} and u.deleted_at is null`,
-          id: 'u.resource_id',
-          createdAt: 'u.created_at',
-          columns: `u.*, ${membershipsOf('u')} as memberships`,
-        },
-        source,
-        query,
-        storedFrom,
-      ),
+    findUsers: (source, query) => listPage<UserRow, StoredUser>(lists, listedUsers, source, query, storedFrom),
+
+    userPlaces: (source, every) => listPlaces(lists, listedUsers, source, every),
 
     async peopleBehind(personIds) {
       const rows = await run<PersonRow>(
@@ -232,13 +247,15 @@ export function intakeStore({ pool, lists, pipeline }: Database): IntakeStore {
 
     async findUserForChange(source, resourceId) {
       if (!isUuid(resourceId)) return null;
-      const rows = await run<{ person: PersonRow; users: UserRow[] }>(pipeline, findForChange, [resourceId, source]);
-      const row = rows[0];
-      const own = row?.users.find((user) => user.resource_id === resourceId);
-      if (!row || !own) return null;
+      const rows = await run<PersonRow & UserRow & { person_created_at: Date }>(reads, findForChange, [
+        resourceId,
+        source,
+      ]);
+      const own = rows.find((row) => row.resource_id === resourceId);
+      if (!own) return null;
       return {
         stored: storedFrom(own),
-        all: withSourcesFrom(row),
+        all: withSourcesFrom({ person: { ...own, created_at: own.person_created_at }, users: rows }),
       };
     },
 
@@ -247,7 +264,7 @@ export function intakeStore({ pool, lists, pipeline }: Database): IntakeStore {
         ? [expected.personId, expected.generation]
         : changeValues(expected.personId, expected.generation, change);
       try {
-        const rows = await run<UserRow>(pool, change.samePerson ? updateUserOnly : updateUser, [
+        const rows = await run<UserRow>(commits, change.samePerson ? updateUserOnly : updateUser, [
           ...person,
           expected.resourceId,
           expected.version,
@@ -258,7 +275,8 @@ export function intakeStore({ pool, lists, pipeline }: Database): IntakeStore {
           json(difference.after),
           displayKey(write.resource),
         ]);
-        return rows[0] ? storedFrom(rows[0]) : null;
+        const row = rows[0];
+        return row ? { version: row.version, lastModifiedAt: new Date(row.last_modified_at) } : null;
       } catch (error) {
         return notOnConflict(error, null);
       }
@@ -266,7 +284,7 @@ export function intakeStore({ pool, lists, pipeline }: Database): IntakeStore {
 
     async deleteUser(expected, change, before, cause) {
       try {
-        const rows = await run(pool, deleteUser, [
+        const rows = await run(commits, deleteUser, [
           ...changeValues(expected.personId, expected.generation, change),
           expected.resourceId,
           expected.version,

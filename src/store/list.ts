@@ -13,6 +13,23 @@ export interface Listed {
   columns: string;
 }
 
+/** The place of every so-manieth row of a source, first to last. */
+export async function listPlaces(lists: pg.Pool, listed: Listed, source: string, every: number): Promise<RowPlace[]> {
+  const { rows } = await lists.query<{ createdAt: string; id: string }>({
+    name: `places ${listed.from}`,
+    text: `
+      select ${placeText('created_at')} as "createdAt", id::text from (
+        select ${listed.createdAt} as created_at, ${listed.id} as id, row_number() over (order by ${listed.createdAt}, ${listed.id}) as nth
+        from ${listed.from} where ${listed.holds('$1')}
+      ) as numbered where nth % $2 = 0 order by nth`,
+    values: [source, every],
+  });
+  return rows;
+}
+
+const placeText = (createdAt: string): string =>
+  `to_char(${createdAt} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
+
 /** Up to here reading and dropping the skipped rows is cheaper than a second look. */
 const fewRows = 200;
 
@@ -51,8 +68,8 @@ export async function listPage<Row extends pg.QueryResultRow, T>(
       const behind = query.after
         ? ` and (${byDefault}) > (${bind(query.after.createdAt)}::timestamptz, ${bind(query.after.id)}::uuid)`
         : '';
-      const place = `to_char(${listed.createdAt} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as place, ${listed.id}::text as place_id`;
-      const skip = query.after ? 0 : Math.trunc(query.offset);
+      const place = `${placeText(listed.createdAt)} as place, ${listed.id}::text as place_id`;
+      const skip = Math.trunc(query.offset);
       const bounds = `order by ${order} offset ${bind(skip)} limit ${bind(Math.trunc(query.limit))}`;
       const text =
         skip < fewRows

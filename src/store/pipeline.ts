@@ -1,7 +1,7 @@
 /**
- * Few connections for many short statements: each is written behind the last without waiting for its answer, which saves a system call and a
- * pool's turn per statement. Only reads that take milliseconds belong here: a slow statement holds up all that is written behind it, and commits
- * want many connections, so that one flush of the log serves many of them.
+ * Few connections for many short statements: each is written behind the last without waiting for its answer, which saves a system call, a wake-up of
+ * the server's process and a pool's turn per statement. Only statements that take milliseconds belong here: a slow one holds up all that is written
+ * behind it.
  */
 import pg from 'pg';
 

@@ -108,6 +108,53 @@ describe.each(backendNames)('the store on %s', (backend) => {
     expect(await store.findUser('graph', stored.resourceId)).toBeNull();
   });
 
+  test('a create reads no more of a full source than of an empty one, whatever the planner knows', async () => {
+    const other = await freshDatabase(backend);
+    await migrate(other.url);
+    const fresh = openDatabase(other.url, { max: 2, onError: () => undefined });
+    const freshStore = openStore(fresh);
+    const many = async (count: number): Promise<void> => {
+      for (let each = 0; each < count; each++) {
+        const user = someUser();
+        await freshStore.createUnknown(
+          { user, resource: { userName: user.userName } },
+          someId(),
+          change(user),
+          cause,
+          user.addresses,
+        );
+      }
+    };
+    await many(300);
+    // A session tells what it counted with the first statement after a second.
+    await new Promise((resolve) => setTimeout(resolve, 1100));
+    await many(8);
+    const { rows } = await fresh.lists.query<{ read: string }>(
+      `select (select sum(seq_tup_read) from pg_stat_user_tables where relname = 'directory_users')
+            + (select sum(idx_tup_read) from pg_stat_user_indexes where relname = 'directory_users') as read`,
+    );
+    expect(Number(rows[0]?.read)).toBeLessThan(600);
+    await freshStore.close();
+    await other.drop();
+  });
+
+  test('the places of every so-manieth user are those that the pages begin behind', async () => {
+    const places = await store.userPlaces('scim', 2);
+    const { items, total } = await store.findUsers('scim', { filter: null, sort: null, offset: 0, limit: 200 });
+    expect(places).toHaveLength(Math.floor(total / 2));
+    expect(places.map((place) => place.id)).toEqual(
+      items.filter((_item, index) => index % 2 === 1).map((item) => item.resourceId),
+    );
+    const behind = await store.findUsers('scim', {
+      filter: null,
+      sort: null,
+      offset: 1,
+      limit: 1,
+      after: places[0] ?? null,
+    });
+    expect(behind.items[0]?.resourceId).toBe(items[3]?.resourceId);
+  });
+
   test('the short way in gives way where somebody could be the same human', async () => {
     const { user } = await create();
     const alike = someUser({ source: 'graph', addresses: user.addresses });

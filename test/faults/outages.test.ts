@@ -91,7 +91,10 @@ describe('kill -9 of the whole process', () => {
       (await call(`${base}/api/v1${at}`, 'GET', undefined, { authorization: `Bearer ${adminToken}` })).body;
     const summary = await eventually(
       () => api('/summary'),
-      (body) => body.ready === 25 && body.people === 30 && body.conditions.Delegation.false.not_delegated === 3,
+      (body) =>
+        body.ready === 25 &&
+        body.conditions.Profile.true === 30 &&
+        body.conditions.Delegation.false.not_delegated === 3,
       75_000,
     );
     expect(summary.licenses['scheduled-meetings']).toMatchObject({ assigned: 26, waiting: 0 });

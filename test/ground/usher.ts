@@ -5,6 +5,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { compose, type Running } from '../../src/compose.ts';
 import { type Config, parsePolicy } from '../../src/config.ts';
+import { defaultScimLimits } from '../../src/intake/scim/limits.ts';
 import { contoso, contosoTenant } from '../../src/sandbox/contoso.ts';
 import { connectionTo, type Sandbox, startSandbox } from '../../src/sandbox/tenant.ts';
 import { startWorkers } from '../../workers/main.ts';
@@ -66,7 +67,7 @@ export async function startUsher(options: UsherOptions = {}): Promise<Usher> {
     scimToken,
     adminToken,
     graph: connectionTo(sandbox),
-    scimLimits: { bodyBytes: 1_048_576, pageSize: 200, bulkOperations: 1000, membersPerRequest: 20_000 },
+    scimLimits: defaultScimLimits,
     logLevel: process.env.TEST_LOG ?? 'silent',
     policy: parsePolicy(options.policy ?? plainPolicy, 'test policy'),
   };

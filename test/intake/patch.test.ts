@@ -11,7 +11,8 @@ const base = (): Resource => ({
   name: { givenName: 'Ana', familyName: 'Ruiz' },
   emails: [{ type: 'work', value: 'ana@contoso.com', primary: true }],
 });
-const operations = (...list: unknown[]): Operation[] => readOperations({ schemas: [urns.patchOp], Operations: list });
+const operations = (...list: unknown[]): Operation[] =>
+  readOperations({ schemas: [urns.patchOp], Operations: list }, 500);
 const patch = (...list: unknown[]): Resource => applyPatch(base(), operations(...list), userSchema).resource;
 const codeOf = (work: () => unknown): string => {
   try {
@@ -164,14 +165,14 @@ describe('RFC 7644 section 3.5.2', () => {
     expect(codeOf(() => patch(operation))).toBe(code);
   });
   test('a body without the PatchOp schema, or with operations that are no objects, is refused', () => {
-    expect(codeOf(() => readOperations({ Operations: [] }))).toBe('invalid_syntax');
-    expect(codeOf(() => readOperations({ schemas: [urns.patchOp], Operations: [null] }))).toBe('invalid_syntax');
+    expect(codeOf(() => readOperations({ Operations: [] }, 500))).toBe('invalid_syntax');
+    expect(codeOf(() => readOperations({ schemas: [urns.patchOp], Operations: [null] }, 500))).toBe('invalid_syntax');
     expect(
       codeOf(() =>
-        readOperations({
-          schemas: [urns.patchOp],
-          Operations: Array(501).fill({ op: 'add', path: 'title', value: 'x' }),
-        }),
+        readOperations(
+          { schemas: [urns.patchOp], Operations: Array(501).fill({ op: 'add', path: 'title', value: 'x' }) },
+          500,
+        ),
       ),
     ).toBe('too_many');
   });

@@ -4,7 +4,15 @@ import { groupSchema, schemaDocuments, urns, userSchema } from './schema.ts';
 
 export function serviceProviderConfig(base: string, limits: ScimLimits) {
   return {
-    schemas: ['urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig'],
+    schemas: ['urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig', urns.limits],
+    // What the RFC has no attribute for.
+    [urns.limits]: {
+      maxMembersPerRequest: limits.membersPerRequest,
+      maxPatchOperations: limits.patchOperations,
+      maxFilterLength: limits.filterLength,
+      maxFilterDepth: limits.filterDepth,
+      maxFilterTerms: limits.filterTerms,
+    },
     patch: { supported: true },
     bulk: { supported: true, maxOperations: limits.bulkOperations, maxPayloadSize: limits.bodyBytes },
     filter: { supported: true, maxResults: limits.pageSize },

@@ -6,6 +6,7 @@
  * `emails[type eq "work"].value eq "x"`.
  */
 import { UsherError } from '../../errors.ts';
+import { defaultScimLimits, type ScimLimits } from './limits.ts';
 import {
   type AttributeDefinition,
   type AttributePath,
@@ -33,13 +34,13 @@ export interface PatchPath {
   sub: AttributeDefinition | null;
 }
 
-export const filterLimits = { length: 8192, depth: 30, terms: 250 };
+export type FilterLimits = Pick<ScimLimits, 'filterLength' | 'filterDepth' | 'filterTerms'>;
 
 /** Throws `invalid_filter`, naming the place. */
-export function parseFilter(text: string, schema: ResourceSchema): Filter {
-  if (text.length > filterLimits.length)
-    throw new UsherError('invalid_filter', `The filter is longer than ${filterLimits.length} characters.`);
-  const parser = new Parser(text, schema, 'invalid_filter');
+export function parseFilter(text: string, schema: ResourceSchema, limits: FilterLimits = defaultScimLimits): Filter {
+  if (text.length > limits.filterLength)
+    throw new UsherError('invalid_filter', `The filter is longer than ${limits.filterLength} characters.`);
+  const parser = new Parser(text, schema, 'invalid_filter', limits);
   const filter = parser.readOr(null);
   parser.expectEnd();
   return filter;
@@ -47,9 +48,9 @@ export function parseFilter(text: string, schema: ResourceSchema): Filter {
 
 /** Throws `invalid_path`. */
 export function parsePatchPath(text: string, schema: ResourceSchema): PatchPath {
-  if (text.length > filterLimits.length)
-    throw new UsherError('invalid_path', `The path is longer than ${filterLimits.length} characters.`);
-  const parser = new Parser(text, schema, 'invalid_path');
+  if (text.length > defaultScimLimits.filterLength)
+    throw new UsherError('invalid_path', `The path is longer than ${defaultScimLimits.filterLength} characters.`);
+  const parser = new Parser(text, schema, 'invalid_path', defaultScimLimits);
   const result = parser.readPatchPath();
   parser.expectEnd();
   return result;
@@ -66,7 +67,10 @@ class Parser {
   private readonly schema: ResourceSchema;
   private readonly code: 'invalid_filter' | 'invalid_path';
 
-  constructor(text: string, schema: ResourceSchema, code: 'invalid_filter' | 'invalid_path') {
+  private readonly limits: FilterLimits;
+
+  constructor(text: string, schema: ResourceSchema, code: 'invalid_filter' | 'invalid_path', limits: FilterLimits) {
+    this.limits = limits;
     this.text = text;
     this.schema = schema;
     this.code = code;
@@ -74,7 +78,7 @@ class Parser {
 
   /** `within` is the list attribute whose values are filtered, inside brackets. */
   readOr(within: AttributeDefinition | null): Filter {
-    if (++this.depth > filterLimits.depth) this.fail(`nested deeper than ${filterLimits.depth}`);
+    if (++this.depth > this.limits.filterDepth) this.fail(`nested deeper than ${this.limits.filterDepth}`);
     const terms = [this.readAnd(within)];
     while (this.takeWord('or')) terms.push(this.readAnd(within));
     this.depth--;
@@ -88,7 +92,7 @@ class Parser {
   }
 
   private readTerm(within: AttributeDefinition | null): Filter {
-    if (++this.terms > filterLimits.terms) this.fail(`more than ${filterLimits.terms} terms`);
+    if (++this.terms > this.limits.filterTerms) this.fail(`more than ${this.limits.filterTerms} terms`);
     if (this.take('(')) {
       const inner = this.readOr(within);
       this.expect(')');

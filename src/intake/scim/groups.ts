@@ -43,6 +43,7 @@ export function groupsEndpoint({ store, listing, limits }: GroupsParts): Endpoin
         groupSchema,
         groupTarget,
         (query) => store.findGroups(asked.caller.source, query, showsMembers(projection)),
+        (every) => store.groupPlaces(asked.caller.source, every),
         (groups) => Promise.resolve(groups.map((group) => representGroup(group, asked.base, projection))),
       );
     },
@@ -51,7 +52,7 @@ export function groupsEndpoint({ store, listing, limits }: GroupsParts): Endpoin
       const { source, cause } = asked.caller;
       const resource = normaliseGroup(asked.body);
       const group = await store.createGroup(source, newId(), fieldsOf(resource), idsOf(membersIn(asked.body)), cause);
-      listing.changed(source);
+      listing.changed(source, 'added');
       return answer(asked, 201, group, readProjection(asked.query, groupSchema));
     },
 
@@ -84,7 +85,7 @@ export function groupsEndpoint({ store, listing, limits }: GroupsParts): Endpoin
 
     async patch(asked, id) {
       const { source, cause } = asked.caller;
-      const operations = readOperations(asked.body);
+      const operations = readOperations(asked.body, limits.patchOperations);
       const changed = await store.changeGroup(
         source,
         id,
@@ -106,7 +107,7 @@ export function groupsEndpoint({ store, listing, limits }: GroupsParts): Endpoin
       const { source, cause } = asked.caller;
       if (!(await store.deleteGroup(source, id, (group) => checkIfMatch(asked.ifMatch, group), cause)))
         throw unknownGroup(id);
-      listing.changed(source);
+      listing.changed(source, 'removed');
       return { status: 204 };
     },
   };

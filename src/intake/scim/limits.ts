@@ -6,6 +6,10 @@ export interface ScimLimits {
   bulkOperations: number;
   membersPerRequest: number;
   cursorSeconds: number;
+  filterLength: number;
+  filterDepth: number;
+  filterTerms: number;
+  patchOperations: number;
 }
 
 export const defaultScimLimits: ScimLimits = {
@@ -15,4 +19,8 @@ export const defaultScimLimits: ScimLimits = {
   bulkOperations: 1000,
   membersPerRequest: 20_000,
   cursorSeconds: 3600,
+  filterLength: 8192,
+  filterDepth: 30,
+  filterTerms: 250,
+  patchOperations: 500,
 };

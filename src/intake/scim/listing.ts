@@ -1,7 +1,8 @@
 /**
  * Lists: filter, sort, and both ways of paging (RFC 7644 section 3.4.2.4, RFC 9865).
  *
- * A page is as quick at row 90,000 as at row 1: the place where a page ended is remembered for a minute, so a client that goes on from there skips nothing.
+ * A page is as quick at row 90,000 as at row 1: the place where a page ended is remembered for a minute, so a client that goes on from there skips
+ * nothing, and so is the place of every 500th row once somebody asks far out of nowhere.
  * A total without a filter is believed for a second, or until this process writes.
  */
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
@@ -21,10 +22,11 @@ export interface Listing {
     schema: ResourceSchema,
     target: FilterTarget,
     find: (query: ListQuery) => Promise<Page<T>>,
+    placesOf: (every: number) => Promise<RowPlace[]>,
     represent: (items: T[]) => Promise<Resource[]>,
   ): Promise<Reply>;
-  /** This process created or deleted something of the source. */
-  changed(source: string): void;
+  /** This process wrote something of the source: what is added comes last and moves no other place. */
+  changed(source: string, what: 'added' | 'removed'): void;
 }
 
 interface Cursor {
@@ -39,10 +41,12 @@ interface Cursor {
 const totalForMs = 1000;
 const placesForMs = 60_000;
 const mostPlaces = 2000;
+const milestoneEvery = 500;
 
 export function openListing(limits: ScimLimits, secret: () => Promise<string>, now: () => Date): Listing {
   const totals = new Map<string, { at: number; total: number }>();
   const places = new Map<string, { at: number; place: RowPlace }>();
+  const milestones = new Map<string, { at: number; found: Promise<RowPlace[]> }>();
   let signing: Promise<string> | undefined;
   const key = () => {
     signing ??= secret();
@@ -57,13 +61,34 @@ export function openListing(limits: ScimLimits, secret: () => Promise<string>, n
     if (places.size > mostPlaces) places.delete(places.keys().next().value ?? '');
   };
 
+  const isRecent = ({ at }: { at: number }): boolean => now().getTime() - at < placesForMs;
+  const lastMilestone = async (name: string, skip: number, placesOf: (every: number) => Promise<RowPlace[]>) => {
+    const known = milestones.get(name);
+    const found = known && isRecent(known) ? known.found : placesOf(milestoneEvery);
+    if (found !== known?.found) {
+      milestones.set(name, { at: now().getTime(), found });
+      found.catch(() => milestones.delete(name));
+    }
+    const rows = await found;
+    const passed = Math.min(rows.length, Math.floor(skip / milestoneEvery));
+    return { after: rows[passed - 1] ?? null, offset: skip - passed * milestoneEvery };
+  };
+
+  /** When it is too old, the first who asks counts anew, and the others believe the old one meanwhile. */
+  const believedTotal = (name: string): number | undefined => {
+    const known = totals.get(name);
+    if (!known) return undefined;
+    if (now().getTime() - known.at < totalForMs) return known.total;
+    known.at = now().getTime();
+    return undefined;
+  };
+
   return {
-    async answer(asked, schema, target, find, represent) {
+    async answer(asked, schema, target, find, placesOf, represent) {
       const { query, caller } = asked;
-      const { filter, sort, essence } = readSearch(query, schema, target);
+      const { filter, sort, essence } = readSearch(query, schema, target, limits);
       const queryKey = `${caller.source}|${schema.name}|${essence}`;
-      const known = totals.get(queryKey);
-      const total = known && now().getTime() - known.at < totalForMs ? known.total : undefined;
+      const total = believedTotal(queryKey);
 
       if (query.cursor !== undefined) {
         const cursor = readCursor(await key(), query.cursor, caller.source, essence, now());
@@ -107,22 +132,20 @@ export function openListing(limits: ScimLimits, secret: () => Promise<string>, n
       const count = readCount(query.count, limits, 'invalid_value') ?? limits.defaultPageSize;
       const placeKey = (index: number) => `${queryKey}|${index}`;
       const place = sort ? undefined : places.get(placeKey(startIndex));
-      const after = place && now().getTime() - place.at < placesForMs ? place.place : null;
-      const page = await find({
-        filter,
-        sort,
-        offset: startIndex - 1,
-        limit: count,
-        after,
-        ...(total === undefined ? {} : { total }),
-      });
+      const from: { after: RowPlace | null; offset: number } =
+        place && isRecent(place)
+          ? { after: place.place, offset: 0 }
+          : filter || sort || startIndex <= milestoneEvery
+            ? { after: null, offset: startIndex - 1 }
+            : await lastMilestone(queryKey, startIndex - 1, placesOf);
+      const page = await find({ filter, sort, limit: count, ...from, ...(total === undefined ? {} : { total }) });
       if (!filter) totals.set(queryKey, { at: now().getTime(), total: page.total });
       if (!sort && page.last) remember(placeKey(startIndex + page.items.length), page.last);
       const resources = await represent(page.items);
       return reply({ totalResults: page.total, startIndex, itemsPerPage: resources.length, Resources: resources });
     },
-    changed(source) {
-      for (const known of [totals, places])
+    changed(source, what) {
+      for (const known of what === 'removed' ? [totals, places, milestones] : [totals])
         for (const name of known.keys()) if (name.startsWith(`${source}|`)) known.delete(name);
     },
   };
@@ -133,13 +156,13 @@ const reply = (body: Record<string, unknown>): Reply => ({
   body: { schemas: [urns.listResponse], ...body },
 });
 
-function readSearch(query: Record<string, unknown>, schema: ResourceSchema, target: FilterTarget) {
+function readSearch(query: Record<string, unknown>, schema: ResourceSchema, target: FilterTarget, limits: ScimLimits) {
   const { filter: text, sortBy, sortOrder } = query;
   if (text !== undefined && text !== null && typeof text !== 'string')
     throw new UsherError('invalid_filter', 'filter is given more than once, or is no text.');
   if (sortBy !== undefined && sortBy !== null && typeof sortBy !== 'string')
     throw new UsherError('invalid_value', 'sortBy must be a text.');
-  const filter = text?.trim() ? compileFilter(parseFilter(text, schema), target) : null;
+  const filter = text?.trim() ? compileFilter(parseFilter(text, schema, limits), target) : null;
   let sort: ListQuery['sort'] = null;
   if (sortBy?.trim()) {
     const path = resolvePath(schema, sortBy.trim());

@@ -22,10 +22,8 @@ export interface Operation {
   value: unknown;
 }
 
-export const patchLimits = { operations: 500 };
-
 /** The operations of a PatchOp body. Throws `invalid_syntax`, `invalid_value`, `too_many`. */
-export function readOperations(body: unknown): Operation[] {
+export function readOperations(body: unknown, mostOperations: number): Operation[] {
   if (body === null || typeof body !== 'object' || Array.isArray(body))
     throw new UsherError('invalid_syntax', 'The body must be a JSON object.');
   const field = (name: string): unknown => Object.entries(body).find(([key]) => key.toLowerCase() === name)?.[1];
@@ -35,8 +33,8 @@ export function readOperations(body: unknown): Operation[] {
   }
   const operations = field('operations');
   if (!Array.isArray(operations)) throw new UsherError('invalid_syntax', 'Operations must be a list.');
-  if (operations.length > patchLimits.operations)
-    throw new UsherError('too_many', `More than ${patchLimits.operations} operations in one PATCH.`);
+  if (operations.length > mostOperations)
+    throw new UsherError('too_many', `More than ${mostOperations} operations in one PATCH.`);
   return operations.map(readOperation);
 }
 

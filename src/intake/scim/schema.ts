@@ -9,6 +9,7 @@ export const urns = {
   group: 'urn:ietf:params:scim:schemas:core:2.0:Group',
   enterprise: 'urn:ietf:params:scim:schemas:extension:enterprise:2.0:User',
   usher: 'urn:ietf:params:scim:schemas:extension:usher:2.0:User',
+  limits: 'urn:ietf:params:scim:schemas:extension:usher:2.0:Limits',
   listResponse: 'urn:ietf:params:scim:api:messages:2.0:ListResponse',
   patchOp: 'urn:ietf:params:scim:api:messages:2.0:PatchOp',
   error: 'urn:ietf:params:scim:api:messages:2.0:Error',

@@ -7,6 +7,7 @@ import type { IntakeStore, KnownPerson, StoredUser } from '../../ports.ts';
 import type { Intake } from '../record-change.ts';
 import { userTarget } from './compile-filter.ts';
 import type { Asked, Endpoint, Reply } from './endpoint.ts';
+import type { ScimLimits } from './limits.ts';
 import type { Listing } from './listing.ts';
 import { directoryUserFrom } from './mapping.ts';
 import { checkUser, normaliseResource, type Resource, sameValues } from './normalise.ts';
@@ -19,10 +20,11 @@ export interface UsersParts {
   store: IntakeStore;
   intake: Intake;
   listing: Listing;
+  limits: ScimLimits;
   now: () => Date;
 }
 
-export function usersEndpoint({ store, intake, listing, now }: UsersParts): Endpoint {
+export function usersEndpoint({ store, intake, listing, limits, now }: UsersParts): Endpoint {
   /** The conditions stand outside of what is stored: only who asks for them by name pays for them. */
   const represent = async (users: StoredUser[], base: string, projection: Projection): Promise<Resource[]> => {
     const asks = projection.include?.some(
@@ -74,6 +76,7 @@ export function usersEndpoint({ store, intake, listing, now }: UsersParts): Endp
         userSchema,
         userTarget,
         (query) => store.findUsers(asked.caller.source, query),
+        (every) => store.userPlaces(asked.caller.source, every),
         (users) => represent(users, asked.base, projection),
       );
     },
@@ -84,7 +87,7 @@ export function usersEndpoint({ store, intake, listing, now }: UsersParts): Endp
       checkUser(resource);
       const user = directoryUserFrom(resource, { source, resourceId: newId(), activeSince: now() });
       const stored = await intake.create(user, resource, cause);
-      listing.changed(source);
+      listing.changed(source, 'added');
       return answer(asked, 201, stored);
     },
 
@@ -103,7 +106,7 @@ export function usersEndpoint({ store, intake, listing, now }: UsersParts): Endp
     },
 
     async patch(asked, id) {
-      const operations = readOperations(asked.body);
+      const operations = readOperations(asked.body, limits.patchOperations);
       const stored = await change(asked, id, (before) => {
         const { resource, changed } = applyPatch(before, operations, userSchema);
         if (!changed) return before;
@@ -117,7 +120,7 @@ export function usersEndpoint({ store, intake, listing, now }: UsersParts): Endp
       const { source, cause } = asked.caller;
       if (!(await intake.remove(source, id.toLowerCase(), (before) => checkIfMatch(asked.ifMatch, before), cause)))
         throw unknownUser(id);
-      listing.changed(source);
+      listing.changed(source, 'removed');
       return { status: 204 };
     },
   };
