@@ -1,13 +1,16 @@
 /** The only place where objects are built: Config in, running parts and close() out. */
 import { hashToken, newToken, openAccess } from './access.ts';
 import { foundAccount, makePages, openBuiltinAccount } from './account/builtin.ts';
-import type { Config } from './config.ts';
+import type { Config, GraphConfig } from './config.ts';
 import type { Policy } from './domain/policy.ts';
 import { UsherError } from './errors.ts';
+import { openBatch } from './graph/batch.ts';
 import { openCalendars } from './graph/calendars.ts';
 import { openGraphClient } from './graph/client.ts';
+import { openDirectory } from './graph/directory.ts';
 import { countInFlight } from './in-flight.ts';
 import { applyPolicy, reconsiderPeople } from './intake/apply-policy.ts';
+import { openPoller } from './intake/graph/poller.ts';
 import { gatherHints, openIntake } from './intake/record-change.ts';
 import { defaultScimLimits } from './intake/scim/limits.ts';
 import { openRequestLog } from './intake/scim/request-log.ts';
@@ -15,7 +18,7 @@ import type { Log } from './log.ts';
 import { openLog } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import { openMetrics } from './metrics.ts';
-import type { Calendars, SchedulingAccount, Store, WakeUps } from './ports.ts';
+import type { Calendars, Directory, SchedulingAccount, Store, WakeUps } from './ports.ts';
 import { openPostgresBackend, openRedisBackend, openWakeUps } from './queue/bullmq.ts';
 import { buildApp, type Listening, listen } from './server.ts';
 import { openDatabase, run, transaction } from './store/database.ts';
@@ -29,6 +32,7 @@ export interface WorkerParts {
   store: Store;
   account: SchedulingAccount;
   calendars: Calendars | null;
+  directory: Directory | null;
   policy: Policy;
   wakeUps: WakeUps;
   log: Log;
@@ -143,7 +147,8 @@ async function build(
       expiresAt: null,
       fixed: true,
     });
-  const calendars = config.graph ? openCalendars(openGraphClient(config.graph), policy.dedicatedMailbox ?? null) : null;
+  const tenant = config.graph ? openTenant(config.graph, policy) : null;
+  const polled = tenant ? policy.sources.filter((source) => source.kind === 'graph') : [];
   let queueTrouble: string | null = null;
 
   if (options.startWorkers) {
@@ -151,7 +156,8 @@ async function build(
     const parts: WorkerParts = {
       store,
       account,
-      calendars,
+      calendars: tenant?.calendars ?? null,
+      directory: tenant?.directory ?? null,
       policy,
       wakeUps,
       log,
@@ -171,6 +177,25 @@ async function build(
     );
     closers.push(waiting.close);
     await waiting.firstTry;
+    if (tenant && config.graph)
+      closers.push(
+        keepPolling(
+          polled.map(({ name }) =>
+            openPoller({
+              store,
+              directory: tenant.directory,
+              policy,
+              source: name,
+              pollSeconds: config.graph?.pollSeconds ?? 300,
+              hints: gatherHints(wakeUps, 20, (count) => metrics.hintsDropped.inc(count)),
+              reconsider: (personIds) => reconsiderPeople(store, policy, personIds),
+              log,
+              now,
+            }),
+          ),
+          (error) => log.warn({ err: error }, 'the poller could not begin; it is tried again'),
+        ),
+      );
   }
 
   let address: string | null = null;
@@ -186,7 +211,7 @@ async function build(
       hints,
       policy,
       now,
-      oneSource: policy.sources.filter((source) => source.kind === 'scim').length <= 1,
+      oneSource: policy.sources.filter((source) => source.kind === 'scim').length <= 1 && polled.length === 0,
     });
     const requestLog = openRequestLog(store, log);
     const app = buildApp({
@@ -238,6 +263,41 @@ async function build(
     makePages: (linkNames) => makePages(accountDatabase, linkNames, founderEmail),
     close,
   };
+}
+
+/** Everything that stands on one connection to the tenant: one token, one gathering of batches. */
+function openTenant(config: GraphConfig, policy: Policy) {
+  const graph = openGraphClient(config);
+  const batch = openBatch(graph);
+  return {
+    graph,
+    calendars: openCalendars(graph, batch, policy.dedicatedMailbox ?? null),
+    directory: openDirectory(graph, batch),
+  };
+}
+
+/** Looks every second whether a round is due; when is kept in PostgreSQL, and who polls, too. */
+function keepPolling(pollers: ReturnType<typeof openPoller>[], onError: (error: unknown) => void): () => Promise<void> {
+  const loops = pollers.map((poller) => {
+    let running: Promise<unknown> = Promise.resolve();
+    let idle = true;
+    const timer = setInterval(() => {
+      if (!idle) return;
+      idle = false;
+      running = poller
+        .poll()
+        .catch(onError)
+        .finally(() => {
+          idle = true;
+        });
+    }, 1000);
+    return async () => {
+      clearInterval(timer);
+      poller.close();
+      await running;
+    };
+  });
+  return async () => void (await Promise.all(loops.map((stop) => stop())));
 }
 
 async function openDatabaseServer(

@@ -43,9 +43,14 @@ const settingsSchema = z.object({
   USHER_GRAPH_TENANT_ID: z.string().min(1).optional(),
   USHER_GRAPH_CLIENT_ID: z.string().min(1).optional(),
   USHER_GRAPH_CLIENT_SECRET: secret.optional(),
+  USHER_GRAPH_CERTIFICATE_PATH: z.string().min(1).optional(),
+  USHER_GRAPH_FEDERATED_TOKEN_FILE: z.string().min(1).optional(),
+  USHER_GRAPH_MANAGED_IDENTITY: z.string().min(1).optional(),
   USHER_GRAPH_CLOUD: z.enum(['global', 'usgov', 'usgov-dod', 'china']).default('global'),
   USHER_GRAPH_BASE_URL: httpsOrLoopback.optional(),
   USHER_GRAPH_AUTHORITY: httpsOrLoopback.optional(),
+  USHER_GRAPH_POLL_SECONDS: z.coerce.number().int().min(1).max(86_400).default(300),
+  USHER_GRAPH_NOTIFICATIONS: z.enum(['on', 'off']).default('off'),
   USHER_SCIM_MAX_BODY_BYTES: z.coerce.number().int().min(1024).max(16_777_216).default(1_048_576),
   USHER_SCIM_MAX_PAGE_SIZE: z.coerce.number().int().min(1).max(1000).default(200),
   USHER_SCIM_MAX_BULK_OPERATIONS: z.coerce.number().int().min(1).max(10_000).default(1000),
@@ -59,8 +64,6 @@ const settingsSchema = z.object({
 
 /** Settings of parts that are still to come: they may stand in the environment, and an operator is told that nothing acts on them. */
 export const laterSettings = [
-  'USHER_GRAPH_CERTIFICATE_PATH',
-  'USHER_GRAPH_POLL_SECONDS',
   'USHER_ONCEHUB_API_KEY',
   'USHER_ONCEHUB_BASE_URL',
   'USHER_OIDC_TENANT_ID',
@@ -75,8 +78,9 @@ export const settingNames = Object.keys(settingsSchema.shape) as (keyof z.output
 
 export interface GraphConfig {
   tenantId: string;
+  /** Empty for the machine's own (system-assigned) managed identity. */
   clientId: string;
-  clientSecret: string;
+  credential: GraphCredential;
   /** Without version: `https://graph.microsoft.com`. */
   baseUrl: string;
   /** The login host: `https://login.microsoftonline.com`. */
@@ -85,7 +89,18 @@ export interface GraphConfig {
   scope: string;
   /** True when USHER_GRAPH_AUTHORITY names another login host than the cloud's. */
   ownAuthority: boolean;
+  /** The pause between two rounds of the poller. */
+  pollSeconds: number;
+  /** Where change notifications are to be sent, ending in /graph/notifications; null: none are asked for. */
+  notificationUrl: string | null;
 }
+
+/** How the app registration proves itself; a file is read when it is needed, so that a renewed one is taken without a restart. */
+export type GraphCredential =
+  | { kind: 'secret'; secret: string }
+  | { kind: 'certificate'; path: string }
+  | { kind: 'federated'; tokenFile: string }
+  | { kind: 'managed'; clientId: string | null };
 
 export interface Config {
   host: string;
@@ -230,33 +245,60 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
 }
 
 function graphConfig(settings: z.output<typeof settingsSchema>, faults: string[]): GraphConfig | null {
-  const needed = {
-    USHER_GRAPH_TENANT_ID: settings.USHER_GRAPH_TENANT_ID,
-    USHER_GRAPH_CLIENT_ID: settings.USHER_GRAPH_CLIENT_ID,
+  const tenantId = settings.USHER_GRAPH_TENANT_ID;
+  const clientId = settings.USHER_GRAPH_CLIENT_ID;
+  const managed = settings.USHER_GRAPH_MANAGED_IDENTITY;
+  const proofs = {
     USHER_GRAPH_CLIENT_SECRET: settings.USHER_GRAPH_CLIENT_SECRET,
+    USHER_GRAPH_CERTIFICATE_PATH: settings.USHER_GRAPH_CERTIFICATE_PATH,
+    USHER_GRAPH_FEDERATED_TOKEN_FILE: settings.USHER_GRAPH_FEDERATED_TOKEN_FILE,
+    USHER_GRAPH_MANAGED_IDENTITY: managed,
   };
-  const present = Object.values(needed).filter(Boolean).length;
-  if (present === 0) return null;
-  if (present < 3) {
-    for (const [name, value] of Object.entries(needed))
-      if (!value) faults.push(`${name}: needed to connect Microsoft Graph; set it, or none of the three.`);
-    return null;
-  }
+  const given = Object.entries(proofs).flatMap(([name, value]) => (value ? [name] : []));
+  if (!tenantId && !clientId && given.length === 0) return null;
+  const before = faults.length;
+  if (given.length > 1) faults.push(`${given.join(' and ')}: set one of them; an app registration proves itself once.`);
+  if (!tenantId) faults.push('USHER_GRAPH_TENANT_ID: needed to connect Microsoft Graph.');
+  if (!clientId && !managed) faults.push('USHER_GRAPH_CLIENT_ID: needed to connect Microsoft Graph.');
+  if (given.length === 0)
+    faults.push(
+      'USHER_GRAPH_CLIENT_SECRET: needed to connect Microsoft Graph; or USHER_GRAPH_CERTIFICATE_PATH, USHER_GRAPH_FEDERATED_TOKEN_FILE, USHER_GRAPH_MANAGED_IDENTITY.',
+    );
+  if (settings.USHER_GRAPH_NOTIFICATIONS === 'on' && !settings.USHER_PUBLIC_URL?.startsWith('https:'))
+    faults.push(
+      'USHER_GRAPH_NOTIFICATIONS: Microsoft Graph must reach Usher; set USHER_PUBLIC_URL to an https address.',
+    );
+  if (faults.length > before) return null;
   const cloud = clouds[settings.USHER_GRAPH_CLOUD];
   // With or without the tenant behind it: both are seen in the vendor's examples.
-  const given = settings.USHER_GRAPH_AUTHORITY?.replace(/\/+$/, '').replace(
-    new RegExp(`/${settings.USHER_GRAPH_TENANT_ID?.replace(/[^\w.-]/g, '')}$`, 'i'),
+  const authority = settings.USHER_GRAPH_AUTHORITY?.replace(/\/+$/, '').replace(
+    new RegExp(`/${tenantId?.replace(/[^\w.-]/g, '')}$`, 'i'),
     '',
   );
   return {
-    tenantId: settings.USHER_GRAPH_TENANT_ID ?? '',
-    clientId: settings.USHER_GRAPH_CLIENT_ID ?? '',
-    clientSecret: settings.USHER_GRAPH_CLIENT_SECRET ?? '',
+    tenantId: tenantId ?? '',
+    clientId: clientId ?? '',
+    credential: credentialOf(settings),
     baseUrl: (settings.USHER_GRAPH_BASE_URL ?? cloud.baseUrl).replace(/\/+$/, '').replace(/\/v1\.0$/, ''),
-    authority: given ?? cloud.authority,
+    authority: authority ?? cloud.authority,
     scope: `${cloud.baseUrl}/.default`,
-    ownAuthority: given !== undefined && given !== cloud.authority,
+    ownAuthority: authority !== undefined && authority !== cloud.authority,
+    pollSeconds: settings.USHER_GRAPH_POLL_SECONDS,
+    notificationUrl:
+      settings.USHER_GRAPH_NOTIFICATIONS === 'on'
+        ? `${settings.USHER_PUBLIC_URL?.replace(/\/+$/, '')}/graph/notifications`
+        : null,
   };
+}
+
+function credentialOf(settings: z.output<typeof settingsSchema>): GraphCredential {
+  const { USHER_GRAPH_MANAGED_IDENTITY: managed, USHER_GRAPH_CERTIFICATE_PATH: certificate } = settings;
+  // `system` is the machine's own identity; anything else names one that was assigned to it.
+  if (managed) return { kind: 'managed', clientId: managed === 'system' ? null : managed };
+  if (certificate) return { kind: 'certificate', path: certificate };
+  if (settings.USHER_GRAPH_FEDERATED_TOKEN_FILE)
+    return { kind: 'federated', tokenFile: settings.USHER_GRAPH_FEDERATED_TOKEN_FILE };
+  return { kind: 'secret', secret: settings.USHER_GRAPH_CLIENT_SECRET ?? '' };
 }
 
 /** Absent without being asked for is no fault: then nobody is in scope yet. */

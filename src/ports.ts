@@ -373,7 +373,10 @@ export interface Run {
   state: string;
   source: string | null;
   createdAt: Date;
+  endedAt: Date | null;
   expiresAt: Date | null;
+  /** What a run of the poller did; null for others. */
+  report: Record<string, unknown> | null;
   removals: {
     personId: string;
     displayName: string | null;
@@ -463,8 +466,128 @@ export interface PolicyStore {
   reconsidered(personId: string, seenReconsider: number): Promise<void>;
 }
 
+/** Proof that this process is the one that polls a source. */
+export interface SyncFence {
+  source: string;
+  number: string;
+}
+
+/** Where a pass over users or groups goes on. */
+export interface DirectoryPass {
+  kind: 'users' | 'groups';
+  /** Null: from the beginning. A next link inside a pass, the delta link behind a finished one. */
+  link: string | null;
+  finished: boolean;
+  /** A read of everything: what it did not show is looked for afterwards. */
+  isFull: boolean;
+  round: number;
+  /** The attributes it was begun with; a token remembers them, so others need a new read. */
+  selected: string;
+}
+
+interface PageLink {
+  /** Stored with the page; null leaves the pass where it is. */
+  link: string | null;
+  finished: boolean;
+  round: number;
+}
+
+export interface UserPage extends PageLink {
+  items: { externalId: string; resourceId: string }[];
+  /** externalIds that the source says are gone, and a direct read confirmed. */
+  removed: string[];
+  /** Whether `round` is written on what was seen. */
+  mark: boolean;
+}
+
+export interface GroupPage extends PageLink {
+  groups: { groupId: string; externalId: string; displayName: string | null }[];
+  joined: { groupId: string; memberId: string; kind: 'User' | 'Group' }[];
+  left: { groupId: string; memberId: string }[];
+  /** groupIds */
+  removed: string[];
+  /** Whether `round` is written on the members that were seen. */
+  mark: boolean;
+}
+
+export interface KnownDirectoryUser {
+  resourceId: string;
+  version: number;
+  resource: Record<string, unknown>;
+  deletedAt: Date | null;
+  all: PersonWithSources;
+}
+
+/** What a page means, decided over what is known; pure, and asked again when the transaction is tried again. */
+export type UserPageDecision = (sight: {
+  known(externalId: string): KnownDirectoryUser | null;
+  memberships(resourceId: string): { id: string; externalId: string | null; name: string }[];
+}) => {
+  creates: (UserToWrite & {
+    personId: string;
+    change: PersonChange;
+    /** For a newcomer who could be somebody we know. */
+    decide: Parameters<IntakeStore['createCorrelated']>[1];
+  })[];
+  changes: {
+    kind: 'update' | 'revive';
+    expected: Parameters<IntakeStore['updateUser']>[0];
+    write: UserToWrite;
+    change: PersonChange;
+    difference: { before: unknown; after: unknown };
+  }[];
+  removals: {
+    expected: Parameters<IntakeStore['deleteUser']>[0];
+    change: PersonChange;
+    before: unknown;
+  }[];
+  /** The page names somebody twice; it is to be stored once more before the pass goes on. */
+  again: boolean;
+};
+
+export interface Subscription {
+  id: string;
+  clientState: string;
+  expiresAt: string;
+  notificationUrl: string;
+}
+
+/** The poller's side of the store. Every write names the fence; under a lost one it throws `conflict` and writes nothing. */
+export interface SyncStore {
+  /** Null when it is not time yet, or another process polls. */
+  claimSync(source: string): Promise<{
+    fence: SyncFence;
+    passes: DirectoryPass[];
+    fullRequested: boolean;
+    lastFinishedAt: Date | null;
+  } | null>;
+  beginPass(fence: SyncFence, kind: 'users' | 'groups', selected: string, isFull: boolean): Promise<DirectoryPass>;
+  storeUserPage(
+    fence: SyncFence,
+    page: UserPage,
+    decide: UserPageDecision,
+    cause: Cause,
+  ): Promise<{ touched: { personId: string; lifecycle: string }[]; again: boolean }>;
+  storeGroupPage(fence: SyncFence, page: GroupPage, cause: Cause): Promise<{ people: string[]; changes: number }>;
+  /** externalIds of live users that the full read of this round did not show. */
+  absentUsers(source: string, round: number, after: string, limit: number): Promise<string[]>;
+  /** What a complete read of the groups did not show any more: groups, and members of those it showed. */
+  sweepGroups(fence: SyncFence, round: number, cause: Cause): Promise<{ people: string[]; changes: number }>;
+  countGroups(source: string, round: number): Promise<{ known: number; seen: number }>;
+  countUsers(source: string, round: number): Promise<{ live: number; seen: number }>;
+  finishSync(fence: SyncFence, nextAt: Date, finished: boolean): Promise<void>;
+  /** The next round begins at once; `full` reads everything anew. */
+  requestSync(source: string, full: boolean): Promise<boolean>;
+  beginRun(kind: string, source: string): Promise<string>;
+  endRun(runId: string, state: 'done' | 'failed', report: Record<string, unknown>): Promise<void>;
+  syncState(source: string): Promise<{ running: boolean; nextAt: Date; lastFinishedAt: Date | null } | null>;
+  subscription(source: string): Promise<Subscription | null>;
+  keepSubscription(source: string, subscription: Subscription | null): Promise<void>;
+}
+
 export interface Store
-  extends IntakeStore,
+  extends SyncStore,
+    IntakeStore,
     StepStore,
     AdminStore,
     AccessStore,
@@ -562,4 +685,57 @@ export interface Calendars {
   /** Tries the keys in order: object id, user principal name, address. Throws `throttled`, `graph_unavailable`, `connection_down`. */
   readDelegation(mailboxKeys: string[]): Promise<MailboxReading>;
   dedicatedMailbox(address: string): Promise<DedicatedMailbox>;
+}
+
+/** What the tenant's directory says of a user; an absent attribute was not sent, a null one is empty. */
+export interface DirectoryAttributes {
+  userName: string | null;
+  mail: string | null;
+  aliases: string[];
+  displayName: string | null;
+  givenName: string | null;
+  familyName: string | null;
+  enabled: boolean;
+  userType: string | null;
+  department: string | null;
+  title: string | null;
+  organization: string | null;
+  division: string | null;
+  costCenter: string | null;
+}
+
+export interface DirectoryUserChange {
+  objectId: string;
+  /** `soft`: restorable for 30 days. */
+  removed: 'soft' | 'for_good' | null;
+  attributes: Partial<DirectoryAttributes>;
+}
+
+export interface DirectoryGroupChange {
+  objectId: string;
+  removed: boolean;
+  displayName?: string | null;
+  members: { objectId: string; kind: 'User' | 'Group'; removed: boolean }[];
+}
+
+export type DirectoryPageOf<T> =
+  | { kind: 'page'; entries: T[]; link: string; finished: boolean }
+  /** The link is too old: everything is to be read anew. */
+  | { kind: 'resync'; reason: string };
+
+/** What the poller asks the tenant. Every read throws `throttled`, `graph_unavailable`, `connection_down`. */
+export interface Directory {
+  /** The attributes to ask for: what is always needed, and what the policy wants. */
+  selectUsers(wanted: (keyof DirectoryAttributes)[]): string;
+  readonly selectGroups: string;
+  usersPage(link: string | null, select: string): Promise<DirectoryPageOf<DirectoryUserChange>>;
+  groupsPage(link: string | null, select: string): Promise<DirectoryPageOf<DirectoryGroupChange>>;
+  readUser(
+    objectId: string,
+    select: string,
+  ): Promise<
+    { kind: 'there'; attributes: Partial<DirectoryAttributes> } | { kind: 'gone' } | { kind: 'unknown'; reason: string }
+  >;
+  /** Directly or through nested groups; null when the tenant does not say. */
+  isMember(objectId: string, groupId: string): Promise<boolean | null>;
 }

@@ -19,6 +19,10 @@ async function run(context: StepContext): Promise<StepOutcome> {
     const sight = await look(context);
     const decision = decideOffboard(person, sight, policy, now);
     if (decision.kind === 'act') {
+      if (decision.action.kind === 'ask_brake') {
+        const doubt = await secondWitness(context);
+        if (doubt) return { verdict: null, did, note: { outcome: 'blocked', reason: 'inconclusive', message: doubt } };
+      }
       if (plan) return { verdict: null, did, would: [describe(decision.action, sight.user)] };
       const entry = await act(context, decision.action, sight);
       if (entry) did.push(entry);
@@ -74,6 +78,25 @@ async function run(context: StepContext): Promise<StepOutcome> {
       message: 'The account does not show what was done. It is looked at again.',
     },
   };
+}
+
+const guid = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
+
+/** Out of a group is not absence: before anything is taken, the tenant is asked directly. Answers why not to go on; null to go on. */
+async function secondWitness({ person, policy, directory, store }: StepContext): Promise<string | null> {
+  const { leave, wish } = person;
+  if (leave?.witness !== 'group_change') return null;
+  const source = policy.sources.find((entry) => entry.name === leave.source);
+  const group = policy.rules.find((entry) => entry.name === wish?.rule)?.when.group?.id;
+  const objectId = wish?.mailboxKeys.find((key) => guid.test(key));
+  // Where a provider pushed the change, its word and the hold are the witnesses.
+  if (source?.kind !== 'graph' || !group || !objectId || !directory) return null;
+  const isMember = await directory.isMember(objectId, group);
+  if (isMember === false) return null;
+  await store.requestSync(source.name, true);
+  return isMember
+    ? `The change of groups says that ${wish?.displayName ?? 'this person'} left, a direct read says not. Nothing is taken; the directory is read anew.`
+    : 'The tenant does not say whether this person is still in the group. Nothing is taken; it is asked again.';
 }
 
 const messages = {

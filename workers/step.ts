@@ -3,13 +3,15 @@ import type { Conditions, ConditionType, Verdict } from '../src/domain/condition
 import type { Step } from '../src/domain/next-steps.ts';
 import type { Lifecycle, Person } from '../src/domain/person.ts';
 import type { Policy } from '../src/domain/policy.ts';
-import type { Calendars, Cause, Fence, HistoryEntry, SchedulingAccount, Store } from '../src/ports.ts';
+import type { Calendars, Cause, Directory, Fence, HistoryEntry, SchedulingAccount, Store } from '../src/ports.ts';
 
 export interface StepParts {
   store: Store;
   account: SchedulingAccount;
   /** Null while no tenant is connected. */
   calendars: Calendars | null;
+  /** The tenant's directory, for a second witness; null while no tenant is connected. */
+  directory: Directory | null;
   policy: Policy;
   /** Wakes others whom this step set free. */
   wakeOthers(step: Step, personIds: string[]): Promise<void>;

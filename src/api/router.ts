@@ -24,11 +24,12 @@ import type {
   RequestLogStore,
   SchedulingAccount,
   ShownPerson,
+  SyncStore,
   WakeUps,
 } from '../ports.ts';
 
 export interface ApiParts {
-  store: AdminStore & AccessStore & RequestLogStore;
+  store: AdminStore & AccessStore & RequestLogStore & SyncStore;
   access: Access;
   account: SchedulingAccount;
   wakeUps: WakeUps;
@@ -156,6 +157,17 @@ export function apiRouter(parts: ApiParts): Router {
     });
   }
 
+  router.get('/sources/:name/sync', async (request, response) => {
+    const state = await store.syncState(polledSource(request.params.name));
+    response.json(state ?? { running: false, nextAt: null, lastFinishedAt: null });
+  });
+
+  router.post('/sources/:name/poll', async (request, response) => {
+    const { full } = parse(pollBody, request.body ?? {});
+    await store.requestSync(polledSource(request.params.name), full);
+    response.status(202).json({ requested: true, full });
+  });
+
   router.get('/tokens', async (_request, response) => {
     response.json({ items: (await store.liveTokens()).map(({ hash: _hash, ...token }) => token) });
   });
@@ -218,6 +230,11 @@ export function apiRouter(parts: ApiParts): Router {
   router.use(answerProblem(parts.log));
   return router;
 
+  function polledSource(name: string): string {
+    if (policy.sources.some((source) => source.name === name && source.kind === 'graph')) return name;
+    throw new UsherError('not_found', `There is no source ${name.slice(0, 100)} that is polled.`);
+  }
+
   async function find(request: Request): Promise<ShownPerson> {
     return findOne(String(request.params.who));
   }
@@ -267,6 +284,7 @@ const requestsQuery = z.object({
     .regex(/^\d{1,18}$/)
     .optional(),
 });
+const pollBody = z.strictObject({ full: z.boolean().default(false) });
 const provisionBody = z.strictObject({ plan: z.boolean().default(false) });
 const decisionBody = z.strictObject({ only: z.array(z.string().min(1)).min(1).max(10_000).optional() });
 const pagesBody = z.strictObject({ linkNames: z.array(z.string().trim().min(1).max(200)).min(1).max(10_000) });

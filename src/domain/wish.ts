@@ -103,6 +103,8 @@ function leaver(before: Known | null, leave: Leave): Wanted {
 
 function matches(rule: Rule, first: DirectoryUser, attached: DirectoryUser[]): boolean {
   const when = rule.when;
+  // A guest's mailbox is in another tenant; a rule that means guests says so.
+  if (!when.userType && first.userType?.toLowerCase() === 'guest') return false;
   const anyOf = (wanted: string[] | undefined, value: string | null) =>
     wanted === undefined || (value !== null && wanted.some((entry) => entry.toLowerCase() === value.toLowerCase()));
   if (when.source && !attached.some((user) => user.source === when.source)) return false;

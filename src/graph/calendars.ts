@@ -13,12 +13,13 @@ import type {
 } from '../domain/delegation.ts';
 import { foldAddress } from '../domain/email-address.ts';
 import type { Calendars } from '../ports.ts';
+import type { Batch } from './batch.ts';
 import type { GraphAnswer, GraphClient } from './client.ts';
 
 /** How long the dedicated mailbox's own state is believed. */
 const dedicatedForMs = 5 * 60_000;
 
-export function openCalendars(graph: GraphClient, dedicatedMailboxAddress: string | null): Calendars {
+export function openCalendars(graph: GraphClient, batch: Batch, dedicatedMailboxAddress: string | null): Calendars {
   let known: { address: string; at: number; mailbox: Promise<DedicatedMailbox> } | undefined;
   let permitted: { at: number; readable: Promise<boolean | null> } | undefined;
 
@@ -33,7 +34,7 @@ export function openCalendars(graph: GraphClient, dedicatedMailboxAddress: strin
     async readDelegation(mailboxKeys) {
       let last: MailboxReading = { kind: 'person_not_found' };
       for (const key of mailboxKeys) {
-        last = await readOne(graph, key, dedicatedReadable);
+        last = await readOne(batch, key, dedicatedReadable);
         if (last.kind !== 'person_not_found') return last;
       }
       return last;
@@ -53,7 +54,7 @@ export function openCalendars(graph: GraphClient, dedicatedMailboxAddress: strin
 }
 
 async function readOne(
-  graph: GraphClient,
+  batch: Batch,
   key: string,
   dedicatedReadable: () => Promise<boolean | null>,
 ): Promise<MailboxReading> {
@@ -61,8 +62,8 @@ async function readOne(
   const grants: CalendarGrant[] = [];
   let path: string | null = `/users/${user}/calendar/calendarPermissions`;
   while (path !== null) {
-    const answer: GraphAnswer = await graph.get(path);
-    if (answer.status >= 300) return readRefusal(graph, user, answer, dedicatedReadable);
+    const answer: GraphAnswer = await batch.get(path, key);
+    if (answer.status >= 300) return readRefusal(batch, key, answer, dedicatedReadable);
     if (!Array.isArray(answer.body.value)) return { kind: 'not_supported' };
     for (const entry of answer.body.value) grants.push(readGrant(entry));
     path = nextPath(answer.body['@odata.nextLink']);
@@ -98,8 +99,8 @@ function readGrant(entry: unknown): CalendarGrant {
 
 /** Codes first, status second: learn.microsoft.com/graph/errors and the threads on MailboxNotEnabledForRESTAPI. */
 async function readRefusal(
-  graph: GraphClient,
-  user: string,
+  batch: Batch,
+  key: string,
   answer: GraphAnswer,
   dedicatedReadable: () => Promise<boolean | null>,
 ): Promise<MailboxReading> {
@@ -110,18 +111,19 @@ async function readRefusal(
     case 'MailboxNotEnabledForRESTAPI':
     case 'ResourceNotFound':
     case 'ErrorItemNotFound':
-      return readEvidence(graph, user);
+      return readEvidence(batch, key);
     case 'ErrorNotSupported':
       return { kind: 'not_supported' };
   }
   if (answer.status === 403) return { kind: 'access_denied', dedicatedMailboxReadable: await dedicatedReadable() };
-  if (answer.status === 404) return readEvidence(graph, user);
+  if (answer.status === 404) return readEvidence(batch, key);
   return { kind: 'not_supported' };
 }
 
-async function readEvidence(graph: GraphClient, user: string): Promise<MailboxReading> {
-  const answer = await graph.get(
-    `/users/${user}?$select=id,userPrincipalName,mail,proxyAddresses,assignedPlans,onPremisesSyncEnabled`,
+async function readEvidence(batch: Batch, key: string): Promise<MailboxReading> {
+  const answer = await batch.get(
+    `/users/${encodeURIComponent(key)}?$select=id,userPrincipalName,mail,proxyAddresses,assignedPlans,onPremisesSyncEnabled`,
+    key,
   );
   if (answer.status === 404) return { kind: 'person_not_found' };
   if (answer.status >= 300) return { kind: 'mailbox_unavailable', evidence: null };

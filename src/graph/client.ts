@@ -2,23 +2,33 @@
  * The way to Microsoft Graph: a token, a request, a translated answer.
  *
  * `@microsoft/microsoft-graph-client` carries the requests over a middleware of our own: its stock chain retries POSTs, sleeps inside
- * the process, and drops the token on hosts it does not know. `@azure/msal-node` gets the token; it has no single flight, so callers share one promise.
+ * the process, and drops the token on hosts it does not know.
  */
-import { ConfidentialClientApplication } from '@azure/msal-node';
 import { Client, type Context, type Middleware, ResponseType } from '@microsoft/microsoft-graph-client';
 import type { GraphConfig } from '../config.ts';
 import { UsherError } from '../errors.ts';
+import { openTokens } from './tokens.ts';
 
 export interface GraphAnswer {
   status: number;
   /** The vendor's error code, for statuses above 299. */
   code: string | null;
   body: Record<string, unknown>;
+  /** `Location` of an answer that has one: 410 says where to begin anew. */
+  location: string | null;
+  /** How near the limit the tenant says we are, `x-ms-throttle-limit-percentage`: 1 is at it; 0 when it says nothing. */
+  load: number;
 }
 
+export type GraphMethod = 'GET' | 'POST' | 'PATCH' | 'DELETE';
+
 export interface GraphClient {
-  /** `path` is relative to the version: `/users/{id}`. Throws `throttled`, `graph_unavailable`, `connection_down`; every other status is an answer. */
-  get(path: string): Promise<GraphAnswer>;
+  /**
+   * `path` is relative to the version (`/users/{id}`), or a link that Graph gave, to be followed as it is.
+   * Throws `throttled`, `graph_unavailable`, `connection_down`; every other status is an answer.
+   */
+  get(path: string, headers?: Record<string, string>): Promise<GraphAnswer>;
+  send(method: GraphMethod, path: string, body?: unknown): Promise<GraphAnswer>;
 }
 
 const requestTimeoutMs = 15_000;
@@ -41,55 +51,119 @@ export function openGraphClient(config: GraphConfig): GraphClient {
     defaultVersion: 'v1.0',
   });
 
-  const send = async (path: string): Promise<GraphAnswer> => {
+  const once = async (
+    method: GraphMethod,
+    path: string,
+    headers: Record<string, string>,
+    body: unknown,
+  ): Promise<GraphAnswer> => {
     // Outside the client, which would turn our own faults into its own.
     const token = await tokens.get();
+    const all = { Authorization: `Bearer ${token}`, Accept: 'application/json', ...headers };
     let response: Response;
     try {
-      const request = client.api(path).header('Authorization', `Bearer ${token}`).header('Accept', 'application/json');
-      response = (await request.responseType(ResponseType.RAW).get()) as Response;
+      if (/^https?:/i.test(path)) {
+        // The client takes an absolute http link for a path, and takes a link apart: one that Graph gave is opaque.
+        const link = ownLink(config, path);
+        response = await fetch(link, {
+          headers: all,
+          redirect: 'manual',
+          signal: AbortSignal.timeout(requestTimeoutMs),
+        });
+      } else {
+        const request = client.api(path).headers(all).responseType(ResponseType.RAW);
+        response = (await (method === 'GET'
+          ? request.get()
+          : method === 'DELETE'
+            ? request.delete()
+            : method === 'POST'
+              ? request.post(body)
+              : request.patch(body))) as Response;
+      }
     } catch (error) {
+      if (error instanceof UsherError) throw error;
       throw new UsherError('graph_unavailable', 'Microsoft Graph does not answer.', { cause: error });
     }
     return readAnswer(response);
   };
 
+  const send = async (
+    method: GraphMethod,
+    path: string,
+    headers: Record<string, string> = {},
+    body?: unknown,
+  ): Promise<GraphAnswer> => {
+    const answer = await once(method, path, headers, body);
+    if (answer.status !== 401) return answer;
+    // The token may have been withdrawn early: a fresh one is tried once.
+    tokens.forget();
+    const again = await once(method, path, headers, body);
+    if (again.status === 401)
+      throw new UsherError(
+        'connection_down',
+        `Microsoft Graph refuses the token of app ${config.clientId} (${again.code ?? '401'}).`,
+      );
+    return again;
+  };
+
   return {
-    async get(path) {
-      const answer = await send(path);
-      if (answer.status !== 401) return answer;
-      // The token may have been withdrawn early: a fresh one is tried once.
-      tokens.forget();
-      const again = await send(path);
-      if (again.status === 401)
-        throw new UsherError(
-          'connection_down',
-          `Microsoft Graph refuses the token of app ${config.clientId} (${again.code ?? '401'}).`,
-        );
-      return again;
-    },
+    get: (path, headers) => send('GET', path, headers),
+    send: (method, path, body) => send(method, path, {}, body),
   };
 }
 
+/** The token goes to Graph's own host and to no other, whatever a link says. */
+function ownLink(config: GraphConfig, link: string): string {
+  const url = new URL(link);
+  const own = new URL(config.baseUrl);
+  if (url.host !== own.host || url.protocol !== own.protocol)
+    throw new UsherError('graph_unavailable', `Microsoft Graph gave a link to another host (${url.host}).`);
+  return link;
+}
+
 async function readAnswer(response: Response): Promise<GraphAnswer> {
-  const text = await response.text();
+  const text = await response.text().catch((cause: unknown) => {
+    throw new UsherError('graph_unavailable', 'The answer of Microsoft Graph broke off.', { cause });
+  });
   let body: Record<string, unknown> = {};
-  try {
-    const parsed: unknown = JSON.parse(text);
-    if (parsed !== null && typeof parsed === 'object') body = parsed as Record<string, unknown>;
-    else throw new TypeError('no object');
-  } catch (cause) {
-    // A sign-in page or a cut answer with 200 is no answer; an empty reading must never look like an empty tenant.
-    if (response.ok)
-      throw new UsherError('graph_unavailable', `Microsoft Graph answered ${response.status} without readable JSON.`, {
-        cause,
-      });
+  if (text !== '' || response.status === 200) {
+    try {
+      const parsed: unknown = JSON.parse(text);
+      if (parsed !== null && typeof parsed === 'object') body = parsed as Record<string, unknown>;
+      else throw new TypeError('no object');
+    } catch (cause) {
+      // A sign-in page or a cut answer with 200 is no answer; an empty reading must never look like an empty tenant.
+      if (response.ok)
+        throw new UsherError(
+          'graph_unavailable',
+          `Microsoft Graph answered ${response.status} without readable JSON.`,
+          {
+            cause,
+          },
+        );
+    }
   }
+  return judge(response.status, body, {
+    retryAfter: response.headers.get('retry-after'),
+    location: response.headers.get('location'),
+    load: Number(response.headers.get('x-ms-throttle-limit-percentage') ?? 0) || 0,
+  });
+}
+
+/** One answer, alone or out of a $batch. Throws `throttled` and `graph_unavailable`. */
+export function judge(
+  status: number,
+  body: Record<string, unknown>,
+  {
+    retryAfter = null,
+    location = null,
+    load = 0,
+  }: { retryAfter?: string | null; location?: string | null; load?: number },
+): GraphAnswer {
   const error = body.error as { code?: unknown } | undefined;
   const code = typeof error?.code === 'string' ? error.code : null;
-  const { status } = response;
-  if (status === 429 || ((status === 503 || status === 504) && response.headers.has('retry-after'))) {
-    const retryAfterSeconds = readRetryAfter(response.headers.get('retry-after'));
+  if (status === 429 || ((status === 503 || status === 504) && retryAfter !== null)) {
+    const retryAfterSeconds = readRetryAfter(retryAfter);
     throw new UsherError(
       'throttled',
       'Microsoft Graph asks to slow down.',
@@ -102,7 +176,7 @@ async function readAnswer(response: Response): Promise<GraphAnswer> {
     throw new UsherError('graph_unavailable', `Microsoft Graph answered with a redirect (${status}).`);
   if (code === 'MailboxMoveInProgress' || code === 'ErrorMailboxMoveInProgress')
     throw new UsherError('graph_unavailable', 'The mailbox is being moved.');
-  return { status, code, body };
+  return { status, code, body, location, load };
 }
 
 /** Seconds or an HTTP date (RFC 9110 section 10.2.3). */
@@ -111,71 +185,4 @@ export function readRetryAfter(header: string | null, now = Date.now()): number 
   if (/^\s*\d+\s*$/.test(header)) return Number(header);
   const date = Date.parse(header);
   return Number.isNaN(date) ? null : Math.max(0, Math.ceil((date - now) / 1000));
-}
-
-interface Tokens {
-  get(): Promise<string>;
-  forget(): void;
-}
-
-function openTokens(config: GraphConfig): Tokens {
-  const application = () =>
-    new ConfidentialClientApplication({
-      auth: {
-        clientId: config.clientId,
-        authority: config.ownAuthority
-          ? `https://login.microsoftonline.com/${config.tenantId}`
-          : `${config.authority}/${config.tenantId}`,
-        clientSecret: config.clientSecret,
-        // MSAL insists on https for an authority; its metadata may name any token endpoint.
-        ...(config.ownAuthority ? { authorityMetadata: metadata(config) } : {}),
-      },
-    });
-  let client = application();
-  let inFlight: Promise<string> | undefined;
-  let fresh = false;
-  return {
-    async get() {
-      inFlight ??= acquire(client, config, fresh).finally(() => {
-        inFlight = undefined;
-        fresh = false;
-      });
-      return inFlight;
-    },
-    forget() {
-      fresh = true;
-      // MSAL also throttles itself after a refusal; a new instance does not remember.
-      client = application();
-    },
-  };
-}
-
-async function acquire(
-  client: ConfidentialClientApplication,
-  config: GraphConfig,
-  skipCache: boolean,
-): Promise<string> {
-  try {
-    const result = await client.acquireTokenByClientCredential({ scopes: [config.scope], skipCache });
-    if (!result?.accessToken) throw new Error('no token in the answer');
-    return result.accessToken;
-  } catch (cause) {
-    const { errorCode, errorNo } = cause as { errorCode?: string; errorNo?: string };
-    const why = [errorCode, errorNo && `AADSTS${errorNo}`].filter(Boolean).join(' ');
-    throw new UsherError(
-      'connection_down',
-      `No token from ${config.authority}${why ? `: ${why}` : ''}. Check tenant, client id and secret.`,
-      { cause },
-    );
-  }
-}
-
-function metadata(config: GraphConfig): string {
-  const base = `${config.authority}/${config.tenantId}`;
-  return JSON.stringify({
-    issuer: `${base}/v2.0`,
-    authorization_endpoint: `${base}/oauth2/v2.0/authorize`,
-    token_endpoint: `${base}/oauth2/v2.0/token`,
-    jwks_uri: `${base}/discovery/v2.0/keys`,
-  });
 }

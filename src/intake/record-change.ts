@@ -53,7 +53,7 @@ export function openIntake(parts: IntakeParts) {
       const stored = await store.createCorrelated(
         write,
         async (candidates, load) => {
-          const decision = await decide(candidates, load, user, alone, policy);
+          const decision = await decideCreate(candidates, load, user, alone, policy);
           change = decision.change;
           return decision;
         },
@@ -76,14 +76,7 @@ export function openIntake(parts: IntakeParts) {
         const { stored, all } = found;
         const edited = edit(stored);
         if (edited === 'unchanged') return stored;
-        const users = all.users.map((user) =>
-          user.resourceId === resourceId ? turned(edited.user, user, parts.now()) : user,
-        );
-        const change = changeFor(users, all.person, policy, edited.user);
-        // Compared with what the users said before: then nothing of the person's row has to be written.
-        change.samePerson =
-          !change.newGeneration &&
-          JSON.stringify(change.shown) === JSON.stringify(shownAs(all.users, policy, edited.user));
+        const change = changedBy(all, edited.user, policy, parts.now());
         const written = await store.updateUser(
           { resourceId, version: stored.version, personId: stored.personId, generation: all.person.generation },
           edited,
@@ -111,12 +104,7 @@ export function openIntake(parts: IntakeParts) {
         if (!found) return false;
         const { stored, all } = found;
         check(stored);
-        const users = all.users.map((user) =>
-          user.resourceId === resourceId ? { ...user, deletedAt: parts.now() } : user,
-        );
-        const own = all.users.find((user) => user.resourceId === resourceId);
-        if (!own) return false;
-        const change = changeFor(users, all.person, policy, own);
+        const change = withoutUser(all, resourceId, policy, parts.now());
         const written = await store.deleteUser(
           { resourceId, version: stored.version, personId: stored.personId, generation: all.person.generation },
           change,
@@ -133,7 +121,7 @@ export function openIntake(parts: IntakeParts) {
   };
 }
 
-async function decide(
+export async function decideCreate(
   candidates: Candidate[],
   load: (personId: string) => Promise<PersonWithSources | null>,
   user: DirectoryUser,
@@ -177,6 +165,24 @@ export function changeFor(
   };
 }
 
+/** What one of a person's users becoming `after` means for the person. */
+export function changedBy(all: PersonWithSources, after: DirectoryUser, policy: Policy, now: Date): PersonChange {
+  const users = all.users.map((user) => (user.resourceId === after.resourceId ? turned(after, user, now) : user));
+  const change = changeFor(users, all.person, policy, after);
+  // Compared with what the users said before: then nothing of the person's row has to be written.
+  change.samePerson =
+    !change.newGeneration && JSON.stringify(change.shown) === JSON.stringify(shownAs(all.users, policy, after));
+  return change;
+}
+
+/** What the end of one of a person's users means for the person. */
+export function withoutUser(all: PersonWithSources, resourceId: string, policy: Policy, now: Date): PersonChange {
+  const users = all.users.map((user) => (user.resourceId === resourceId ? { ...user, deletedAt: now } : user));
+  const own = users.find((user) => user.resourceId === resourceId);
+  if (!own) throw new UsherError('internal', 'The user is none of this person.');
+  return changeFor(users, all.person, policy, own);
+}
+
 /** Lists show a person by the first source that holds them. */
 function shownAs(users: DirectoryUser[], policy: Policy, own: DirectoryUser): ShownAs {
   const place = (user: DirectoryUser) => policy.sources.findIndex((source) => source.name === user.source);
@@ -191,13 +197,17 @@ function shownAs(users: DirectoryUser[], policy: Policy, own: DirectoryUser): Sh
   };
 }
 
-/** Turned active again, a user speaks from now on. */
+/** Turned active again, or brought back, a user speaks from now on. */
 function turned(after: DirectoryUser, before: DirectoryUser, now: Date): DirectoryUser {
-  return { ...after, groups: before.groups, activeSince: after.active && !before.active ? now : before.activeSince };
+  return {
+    ...after,
+    groups: before.groups,
+    activeSince: after.active && (!before.active || before.deletedAt !== null) ? now : before.activeSince,
+  };
 }
 
 /** Only what differs, for the history. */
-function difference(
+export function difference(
   before: Record<string, unknown>,
   after: Record<string, unknown>,
 ): { before: unknown; after: unknown } {

@@ -1,9 +1,11 @@
 /**
- * A make-believe Microsoft 365 tenant over HTTP: the token endpoint, users, calendar permissions. For trial runs and tests, where the vendor's
- * cloud can not be reached. It answers as the vendor's documentation says, refusals and limits included.
+ * A make-believe Microsoft 365 tenant over HTTP, for trial runs and tests, where the vendor's cloud can not be reached: the token endpoint and the part of
+ * Microsoft Graph that Usher speaks. It answers as the vendor's documentation says, refusals and limits included. What stands here is the tenant and
+ * its door; `graph-api.ts` answers.
  */
-import { randomUUID } from 'node:crypto';
+import { createHash, createPublicKey, randomUUID, verify } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { type Answer, graphError, openGraphApi } from './graph-api.ts';
 
 export type CalendarRole =
   | 'freeBusyRead'
@@ -18,32 +20,70 @@ export interface TenantUser {
   objectId: string;
   userPrincipalName: string;
   displayName: string;
+  givenName?: string | null;
+  surname?: string | null;
+  department?: string | null;
+  jobTitle?: string | null;
+  companyName?: string | null;
   mail: string | null;
   proxyAddresses: string[];
   accountEnabled: boolean;
+  userType?: 'Member' | 'Guest';
   onPremisesSyncEnabled: boolean | null;
   /** Has an enabled Exchange Online plan. */
   exchangePlan: boolean;
   mailbox: 'cloud' | 'none' | 'on_premises';
+  userPurpose?: 'user' | 'shared' | 'room' | 'equipment';
+  deliveryOption?: 'sendToDelegateOnly' | 'sendToDelegateAndInformationToPrincipal' | 'sendToDelegateAndPrincipal';
   /** Address → role on the primary calendar. */
   calendarPermissions: { address: string; role: CalendarRole }[];
+}
+
+export interface TenantGroup {
+  objectId: string;
+  displayName: string;
+  /** Object ids of users and groups. A soft-deleted user stays a member. */
+  members: string[];
 }
 
 export interface Tenant {
   tenantId: string;
   clientId: string;
   clientSecret: string;
+  /** PEM of the certificate that the app registration knows; null: only the secret is taken. */
+  certificate: string | null;
+  /** The assertion that the trusted outside issuer would sign. */
+  federatedAssertion: string | null;
   users: TenantUser[];
+  /** Soft-deleted, restorable for 30 days. */
+  deletedUsers: TenantUser[];
+  groups: TenantGroup[];
   /** Consented application permissions. */
   permissions: Set<string>;
   /** Addresses outside the application access policy. */
   outsidePolicy: Set<string>;
-  /** Every request, for tests that count. */
+  /** Every request, for tests that count; the ones inside a $batch too, as `$batch` and their own path. */
   requests: { method: string; path: string; status: number }[];
   /** Milliseconds that every Graph answer takes. */
   latencyMs: number;
   /** The next answers, before the tenant itself is asked: a fault to play. */
   faults: { status: number; code: string; retryAfterSeconds?: number; path?: RegExp }[];
+  /** Asked for each request to a mailbox: seconds to wait, or null to go on. */
+  throttle: ((path: string) => number | null) | null;
+  /** How many $batch requests may run at once; above it 429. */
+  batchesAtOnce: number;
+  /** Requests to a mailbox that came before its Retry-After was over. */
+  askedTooEarly: number;
+  delta: {
+    pageSize: number;
+    /** Every so-manieth page is empty; 0: none is. */
+    emptyEvery: number;
+    /** A page begins with the last so-many of the page before. */
+    repeat: number;
+    expired: false | 'gone' | 'syncStateNotFound';
+  };
+  /** What POST of a calendar permission does. */
+  grants: 'work' | 'refuse' | 'lie';
 }
 
 export interface Sandbox {
@@ -58,34 +98,82 @@ export function connectionTo({ url, tenant }: Sandbox) {
   return {
     tenantId,
     clientId,
-    clientSecret,
+    credential: { kind: 'secret' as const, secret: clientSecret },
     baseUrl: url,
     authority: url,
     scope: 'https://graph.microsoft.com/.default',
     ownAuthority: true,
+    pollSeconds: 300,
+    notificationUrl: null,
   };
 }
 
-export function newTenant(users: TenantUser[]): Tenant {
+export function newTenant(users: TenantUser[], groups: TenantGroup[] = []): Tenant {
   return {
     tenantId: '5f2c9b0e-3d0f-4a55-9f0e-6f1f7a3c1e01',
     clientId: '0a7d3b1c-93d1-4a53-8a9b-2f51c55d7b02',
     clientSecret: 'sandbox-secret',
+    certificate: null,
+    federatedAssertion: null,
     users,
-    permissions: new Set(['User.Read.All', 'Calendars.ReadBasic']),
+    deletedUsers: [],
+    groups,
+    permissions: new Set(['User.Read.All', 'GroupMember.Read.All', 'Calendars.ReadBasic']),
     outsidePolicy: new Set(),
     requests: [],
     latencyMs: 0,
     faults: [],
+    throttle: null,
+    batchesAtOnce: 16,
+    askedTooEarly: 0,
+    delta: { pageSize: 200, emptyEvery: 0, repeat: 0, expired: false },
+    grants: 'work',
   };
 }
 
 export async function startSandbox(tenant: Tenant, port = 0): Promise<Sandbox> {
   const tokens = new Map<string, number>();
-  const inFlight = new Map<string, number>();
+  const api = openGraphApi(tenant);
   const server: Server = createServer((request, response) => {
-    void handle(tenant, tokens, inFlight, request, response);
+    void handle(request, response);
   });
+
+  async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const url = new URL(request.url ?? '/', `http://${request.headers.host ?? 'sandbox'}`);
+    let answer: Answer;
+    try {
+      const body = await readBody(request);
+      if (url.pathname.endsWith('/oauth2/v2.0/token')) answer = giveToken(tenant, tokens, url.pathname, body);
+      else if (url.pathname === '/managed-identity') answer = giveManagedToken(tokens, request, url);
+      else {
+        const token = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1] ?? '';
+        answer =
+          (tokens.get(token) ?? 0) < Date.now()
+            ? graphError(401, 'InvalidAuthenticationToken', 'Access token is empty, invalid or has expired.')
+            : await api(
+                request.method ?? 'GET',
+                url,
+                body,
+                String(request.headers['content-type'] ?? ''),
+                String(request.headers.prefer ?? ''),
+              );
+      }
+    } catch {
+      answer = graphError(500, 'UnknownError', 'the sandbox failed');
+    }
+    tenant.requests.push({
+      method: request.method ?? 'GET',
+      path: `${url.pathname}${url.search}`,
+      status: answer.status,
+    });
+    response.writeHead(answer.status, {
+      'content-type': 'application/json',
+      'request-id': randomUUID(),
+      ...answer.headers,
+    });
+    response.end(answer.body === undefined ? undefined : JSON.stringify(answer.body));
+  }
+
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, '127.0.0.1', () => resolve());
@@ -102,45 +190,18 @@ export async function startSandbox(tenant: Tenant, port = 0): Promise<Sandbox> {
   };
 }
 
-interface Answer {
-  status: number;
-  body?: unknown;
-  headers?: Record<string, string>;
-}
-
-async function handle(
-  tenant: Tenant,
-  tokens: Map<string, number>,
-  inFlight: Map<string, number>,
-  request: IncomingMessage,
-  response: ServerResponse,
-): Promise<void> {
-  const url = new URL(request.url ?? '/', 'http://sandbox');
-  let answer: Answer;
-  try {
-    answer = url.pathname.endsWith('/oauth2/v2.0/token')
-      ? giveToken(tenant, tokens, url.pathname, await readBody(request))
-      : await graph(tenant, tokens, inFlight, request, url);
-  } catch {
-    answer = graphError(500, 'UnknownError', 'the sandbox failed');
-  }
-  tenant.requests.push({
-    method: request.method ?? 'GET',
-    path: `${url.pathname}${url.search}`,
-    status: answer.status,
-  });
-  response.writeHead(answer.status, {
-    'content-type': 'application/json',
-    'request-id': randomUUID(),
-    ...answer.headers,
-  });
-  response.end(answer.body === undefined ? undefined : JSON.stringify(answer.body));
-}
-
 async function readBody(request: IncomingMessage): Promise<string> {
   let text = '';
   for await (const chunk of request) text += String(chunk);
   return text;
+}
+
+const expiresIn = 3599;
+
+function newToken(tokens: Map<string, number>): string {
+  const token = `sandbox.${randomUUID()}`;
+  tokens.set(token, Date.now() + expiresIn * 1000);
+  return token;
 }
 
 /** OAuth 2.0 client credentials, with the refusals of the Microsoft identity platform. */
@@ -162,162 +223,59 @@ function giveToken(tenant: Tenant, tokens: Map<string, number>, path: string, bo
     return refuse(400, 'unsupported_grant_type', 70003, 'The grant type is not supported.');
   if (form.get('client_id') !== tenant.clientId)
     return refuse(400, 'unauthorized_client', 700016, 'Application was not found in the directory.');
-  if (form.get('client_secret') !== tenant.clientSecret)
+  const assertion = form.get('client_assertion');
+  if (assertion !== null) {
+    if (form.get('client_assertion_type') !== 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer')
+      return refuse(400, 'invalid_request', 50027, 'The assertion type is not supported.');
+    if (assertion !== tenant.federatedAssertion && !isSignedBy(assertion, tenant.certificate, tenant.clientId))
+      return refuse(401, 'invalid_client', 700027, 'The certificate used to sign the client assertion is not known.');
+  } else if (form.get('client_secret') !== tenant.clientSecret)
     return refuse(401, 'invalid_client', 7000215, 'Invalid client secret provided.');
   if (!form.get('scope')?.includes('/.default'))
     return refuse(400, 'invalid_scope', 70011, 'The scope is not valid; use /.default.');
-  const token = `sandbox.${randomUUID()}`;
-  const expiresIn = 3599;
-  tokens.set(token, Date.now() + expiresIn * 1000);
   return {
     status: 200,
-    body: { token_type: 'Bearer', expires_in: expiresIn, ext_expires_in: expiresIn, access_token: token },
+    body: { token_type: 'Bearer', expires_in: expiresIn, ext_expires_in: expiresIn, access_token: newToken(tokens) },
   };
 }
 
-const graphError = (status: number, code: string, message: string, headers: Record<string, string> = {}): Answer => ({
-  status,
-  headers,
-  body: { error: { code, message, innerError: { date: new Date().toISOString(), 'request-id': randomUUID() } } },
-});
-
-/** How many requests of one app to one mailbox run at once (learn.microsoft.com/graph/throttling-limits). */
-const mailboxConcurrency = 4;
-
-async function graph(
-  tenant: Tenant,
-  tokens: Map<string, number>,
-  inFlight: Map<string, number>,
-  request: IncomingMessage,
-  url: URL,
-): Promise<Answer> {
-  const token = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1] ?? '';
-  if ((tokens.get(token) ?? 0) < Date.now())
-    return graphError(401, 'InvalidAuthenticationToken', 'Access token is empty, invalid or has expired.');
-  const path = url.pathname.replace(/^\/v1\.0/, '');
-  if (path === url.pathname) return graphError(400, 'BadRequest', 'Only v1.0 is served.');
-  const faultAt = tenant.faults.findIndex((fault) => !fault.path || fault.path.test(path));
-  const fault = faultAt === -1 ? undefined : tenant.faults.splice(faultAt, 1)[0];
-  if (fault)
-    return graphError(
-      fault.status,
-      fault.code,
-      'A fault that was asked for.',
-      fault.retryAfterSeconds === undefined ? {} : { 'retry-after': String(fault.retryAfterSeconds) },
+/** RFC 7523, as the platform takes it: PS256 with the SHA-256 thumbprint of the certificate in the header. */
+function isSignedBy(assertion: string, certificate: string | null, clientId: string): boolean {
+  if (!certificate) return false;
+  const [head = '', payload = '', signature = ''] = assertion.split('.');
+  try {
+    const header = JSON.parse(Buffer.from(head, 'base64url').toString()) as Record<string, unknown>;
+    const claims = JSON.parse(Buffer.from(payload, 'base64url').toString()) as Record<string, unknown>;
+    const der = Buffer.from(certificate.replace(/-----[^-]+-----|\s/g, ''), 'base64');
+    const thumbprint = createHash('sha256').update(der).digest('base64url');
+    return (
+      header.alg === 'PS256' &&
+      header['x5t#S256'] === thumbprint &&
+      claims.sub === clientId &&
+      Number(claims.exp) * 1000 > Date.now() &&
+      verify(
+        'sha256',
+        Buffer.from(`${head}.${payload}`),
+        { key: createPublicKey(certificate), padding: 6, saltLength: 32 },
+        Buffer.from(signature, 'base64url'),
+      )
     );
-
-  const permissions = /^\/users\/([^/]+)\/calendar\/calendarPermissions$/.exec(path);
-  const user = /^\/users\/([^/]+)$/.exec(path);
-  const key = decodeURIComponent((permissions ?? user)?.[1] ?? '');
-  if (request.method !== 'GET' || (!permissions && !user))
-    return graphError(400, 'BadRequest', `Resource not found for the segment '${path}'.`);
-  const found = findUser(tenant, key, Boolean(permissions));
-
-  if (permissions) {
-    const running = inFlight.get(key) ?? 0;
-    if (running >= mailboxConcurrency)
-      return graphError(429, 'ApplicationThrottled', 'Application is over its MailboxConcurrency limit.', {
-        'retry-after': '1',
-      });
-    inFlight.set(key, running + 1);
-    try {
-      await pause(tenant.latencyMs);
-      return listPermissions(tenant, found);
-    } finally {
-      inFlight.set(key, (inFlight.get(key) ?? 1) - 1);
-    }
+  } catch {
+    return false;
   }
-  await pause(tenant.latencyMs);
-  if (!tenant.permissions.has('User.Read.All'))
-    return graphError(403, 'Authorization_RequestDenied', 'Insufficient privileges to complete the operation.');
-  if (!found)
-    return graphError(
-      404,
-      'Request_ResourceNotFound',
-      `Resource '${key}' does not exist or one of its queried reference-property objects are not present.`,
-    );
-  return { status: 200, body: showUser(found, url.searchParams.get('$select')) };
 }
 
-const pause = (milliseconds: number): Promise<void> =>
-  milliseconds > 0 ? new Promise((resolve) => setTimeout(resolve, milliseconds)) : Promise.resolve();
-
-/** By object id or user principal name; Exchange's own resources also by any address. */
-function findUser(tenant: Tenant, key: string, byAddress: boolean): TenantUser | undefined {
-  const wanted = key.toLowerCase();
-  return tenant.users.find(
-    (user) =>
-      user.objectId === wanted ||
-      user.userPrincipalName.toLowerCase() === wanted ||
-      (byAddress &&
-        (user.mail?.toLowerCase() === wanted ||
-          user.proxyAddresses.some((address) => address.toLowerCase() === `smtp:${wanted}`))),
-  );
-}
-
-function listPermissions(tenant: Tenant, user: TenantUser | undefined): Answer {
-  if (![...tenant.permissions].some((permission) => permission.startsWith('Calendars.')))
-    return graphError(403, 'ErrorAccessDenied', 'Access is denied. Check credentials and try again.');
-  if (!user) return graphError(404, 'Request_ResourceNotFound', 'The user does not exist.');
-  if (tenant.outsidePolicy.has(user.userPrincipalName))
-    return graphError(403, 'ErrorAccessDenied', 'Access to OData is disabled.');
-  if (user.mailbox !== 'cloud')
-    return graphError(
-      404,
-      'MailboxNotEnabledForRESTAPI',
-      'The mailbox is either inactive, soft-deleted, or is hosted on-premise.',
-    );
-  const inside = ['freeBusyRead', 'limitedRead', 'read', 'write'];
+/** The managed identity endpoint of App Service: no secret, but a header that only the host knows. */
+function giveManagedToken(tokens: Map<string, number>, request: IncomingMessage, url: URL): Answer {
+  if (request.headers['x-identity-header'] !== 'sandbox-host' || !url.searchParams.get('resource'))
+    return { status: 400, body: { statusCode: 400, message: 'No managed identity found for the given header.' } };
   return {
     status: 200,
     body: {
-      '@odata.context': `https://graph.microsoft.com/v1.0/$metadata#users('${user.objectId}')/calendar/calendarPermissions`,
-      value: [
-        {
-          id: 'RGVmYXVsdA==',
-          isRemovable: false,
-          isInsideOrganization: true,
-          role: 'freeBusyRead',
-          allowedRoles: ['none', ...inside],
-          emailAddress: { name: 'My Organization' },
-        },
-        ...user.calendarPermissions.map(({ address, role }) => ({
-          id: Buffer.from(`recipient:${address}`).toString('base64'),
-          isRemovable: true,
-          isInsideOrganization: true,
-          role,
-          allowedRoles: [...inside, 'delegateWithoutPrivateEventAccess', 'delegateWithPrivateEventAccess'],
-          emailAddress: { name: address.split('@')[0], address },
-        })),
-      ],
+      access_token: newToken(tokens),
+      expires_on: String(Math.floor(Date.now() / 1000) + expiresIn),
+      resource: url.searchParams.get('resource'),
+      token_type: 'Bearer',
     },
-  };
-}
-
-function showUser(user: TenantUser, select: string | null): Record<string, unknown> {
-  const whole: Record<string, unknown> = {
-    id: user.objectId,
-    userPrincipalName: user.userPrincipalName,
-    displayName: user.displayName,
-    mail: user.mail,
-    proxyAddresses: user.proxyAddresses,
-    accountEnabled: user.accountEnabled,
-    userType: 'Member',
-    onPremisesSyncEnabled: user.onPremisesSyncEnabled,
-    assignedPlans: user.exchangePlan
-      ? [
-          {
-            service: 'exchange',
-            capabilityStatus: 'Enabled',
-            servicePlanId: 'efb87545-963c-4e0d-99df-69c6916d9eb0',
-            assignedDateTime: '2026-01-01T00:00:00Z',
-          },
-        ]
-      : [],
-  };
-  const wanted = select?.split(',') ?? ['userPrincipalName', 'displayName', 'mail'];
-  return {
-    '@odata.context': 'https://graph.microsoft.com/v1.0/$metadata#users/$entity',
-    ...Object.fromEntries(Object.entries(whole).filter(([name]) => name === 'id' || wanted.includes(name))),
   };
 }

@@ -205,12 +205,14 @@ export function adminStore({ pool, kysely }: Database): AdminStore {
           source: string | null;
           created_at: Date;
           expires_at: Date | null;
+          ended_at: Date | null;
+          report: Record<string, unknown> | null;
           removals: Awaited<ReturnType<AdminStore['runs']>>[number]['removals'];
         }>(
           `select r.*, coalesce((
              select jsonb_agg(jsonb_build_object('personId', m.person_id, 'displayName', p.display_name, 'userName', p.user_name, 'state', m.state, 'decidedBy', m.decided_by, 'cause', m.cause) order by p.user_name)
              from removals m join people p using (person_id) where m.run_id = r.run_id), '[]') as removals
-           from runs r order by created_at desc limit 100`,
+           from runs r order by (state = 'held') desc, created_at desc limit 100`,
         )
         .catch((error: unknown) => {
           throw translate(error);
@@ -221,7 +223,9 @@ export function adminStore({ pool, kysely }: Database): AdminStore {
         state: row.state,
         source: row.source,
         createdAt: row.created_at,
+        endedAt: row.ended_at,
         expiresAt: row.expires_at,
+        report: row.report,
         removals: row.removals,
       }));
     },

@@ -161,8 +161,10 @@ function memberChanges(client: pg.PoolClient, group: StoredGroup, groupsMatter: 
   const touch = async (change: string, parameters: unknown[], action: string): Promise<number> => {
     const base = parameters.length;
     const { rows } = await client.query<{ touched: string }>(
-      `with changed as (${change}),
-       persons as (select distinct d.person_id from changed c join directory_users d on d.resource_id = c.member_id),
+      `with recursive changed as (${change}),
+       -- A changed group stands for everybody below it.
+       below (member_id) as (select member_id from changed union select m.member_id from below b join group_members m on m.group_id = b.member_id),
+       persons as (select distinct d.person_id from below b join directory_users d on d.resource_id = b.member_id),
        h as (insert into history (person_id, actor, cause, action, before, after) select person_id, $${base + 1}, $${base + 2}, $${base + 3}, null, $${base + 4}::jsonb from persons),
        ${
          groupsMatter

@@ -7,6 +7,7 @@ import type { Cause, IntakeStore, PersonChange, StoredUser, UserToWrite } from '
 import { type Database, type Named, run, transaction } from './database.ts';
 import { type Listed, listPage, listPlaces } from './list.ts';
 import {
+  allMembershipsOf,
   compactFresh,
   describedBy,
   knownFrom,
@@ -19,7 +20,7 @@ import {
 } from './rows.ts';
 
 /** The sweeper's grace for a fresh wish: the hint that follows the commit normally comes first. */
-const hintGrace = `interval '15 seconds'`;
+export const hintGrace = `interval '15 seconds'`;
 
 const insertUser = `insert into directory_users (resource_id, source, person_id, external_id, user_name, user_name_key, active, entra_object_id, addresses, described, resource, display_key)`;
 
@@ -63,7 +64,7 @@ const findForChange: Named = {
 select p.lifecycle, p.generation, p.wish, p.leave, p.leaving_since, p.suspended_at, p.ambiguous_with, p.account_user_id, p.account_user_origin,
   p.wished_at, p.created_at as person_created_at, p.reconsider,
   d.resource_id, d.source, d.person_id, d.external_id, d.user_name, d.active, d.resource, d.version, d.created_at, d.last_modified_at,
-  d.described, d.active_since, d.deleted_at, ${membershipsOf('d')} as memberships
+  d.described, d.active_since, d.deleted_at, ${allMembershipsOf('d')} as memberships
 from directory_users u join people p using (person_id) join directory_users d on d.person_id = p.person_id
 where u.resource_id = $1 and u.source = $2 and u.deleted_at is null`,
 };
@@ -101,6 +102,15 @@ h as (
 select u.*, case when exists (select 1 from p) then true else usher_conflict() end as written from u`,
 };
 
+const reviveDeleted: Named = {
+  name: 'revive-user',
+  text: updateUser.text
+    .replace('and deleted_at is null', 'and deleted_at is not null')
+    .replace('update directory_users set', 'update directory_users set deleted_at = null,')
+    .replace('case when $18 and not active then now() else active_since end', 'now()')
+    .replace(`'user.changed'`, `'user.restored'`),
+};
+
 /** A change that means nothing for the person: the same, without writing the person's row. */
 const updateUserOnly: Named = {
   name: 'update-user-only',
@@ -133,6 +143,12 @@ h as (
 select u.*, case when exists (select 1 from p) then true else usher_conflict() end as written from u`,
 };
 
+/** A user of the tenant who is deleted softly stays a member of the groups, and is one again when restored. */
+const deleteUserOnly: Named = {
+  name: 'delete-user-only',
+  text: deleteUser.text.replace(/ g as \(delete from group_members[^\n]*\n/, '\n'),
+};
+
 function changeValues(personId: string, generation: number, change: PersonChange): unknown[] {
   const shown = change.shown;
   return [
@@ -152,7 +168,7 @@ function changeValues(personId: string, generation: number, change: PersonChange
 }
 
 /** external_id to resource, in the order of the statements that write them. */
-const ownColumns = ({ user, resource }: UserToWrite): unknown[] => [
+export const ownColumns = ({ user, resource }: UserToWrite): unknown[] => [
   user.externalId,
   user.userName,
   foldAddress(user.userName),
@@ -163,11 +179,12 @@ const ownColumns = ({ user, resource }: UserToWrite): unknown[] => [
   json(resource),
 ];
 
-/** As filters compare it. */
+/** As filters compare it: the attribute displayName, not what stands in for it. */
 const displayKey = ({ displayName }: Record<string, unknown>): string | null =>
   typeof displayName === 'string' ? foldAddress(displayName) : null;
 
-const json = (value: unknown): string | null => (value === null || value === undefined ? null : JSON.stringify(value));
+export const json = (value: unknown): string | null =>
+  value === null || value === undefined ? null : JSON.stringify(value);
 
 const listedUsers: Listed = {
   from: 'directory_users u',
@@ -259,45 +276,96 @@ export function intakeStore({ pool, lists, reads, commits }: Database): IntakeSt
       };
     },
 
-    async updateUser(expected, write, change, difference, cause) {
-      const person = change.samePerson
-        ? [expected.personId, expected.generation]
-        : changeValues(expected.personId, expected.generation, change);
-      try {
-        const rows = await run<UserRow>(commits, change.samePerson ? updateUserOnly : updateUser, [
-          ...person,
-          expected.resourceId,
-          expected.version,
-          ...ownColumns(write),
-          cause.actor,
-          cause.by,
-          json(difference.before),
-          json(difference.after),
-          displayKey(write.resource),
-        ]);
-        const row = rows[0];
-        return row ? { version: row.version, lastModifiedAt: new Date(row.last_modified_at) } : null;
-      } catch (error) {
-        return notOnConflict(error, null);
-      }
-    },
+    updateUser: (expected, write, change, difference, cause) =>
+      writeUser(commits, expected, write, change, difference, cause),
 
-    async deleteUser(expected, change, before, cause) {
-      try {
-        const rows = await run(commits, deleteUser, [
-          ...changeValues(expected.personId, expected.generation, change),
-          expected.resourceId,
-          expected.version,
-          cause.actor,
-          cause.by,
-          json(before),
-        ]);
-        return rows.length > 0;
-      } catch (error) {
-        return notOnConflict(error, false);
-      }
-    },
+    deleteUser: (expected, change, before, cause) => removeUser(commits, expected, change, before, cause),
   };
+}
+
+type On = Parameters<typeof run>[0];
+type Expected = Parameters<IntakeStore['updateUser']>[0];
+type Written = Awaited<ReturnType<IntakeStore['updateUser']>>;
+
+const userValues = (
+  expected: Expected,
+  write: UserToWrite,
+  difference: { before: unknown; after: unknown },
+  cause: Cause,
+): unknown[] => [
+  expected.resourceId,
+  expected.version,
+  ...ownColumns(write),
+  cause.actor,
+  cause.by,
+  json(difference.before),
+  json(difference.after),
+  displayKey(write.resource),
+];
+
+const writtenFrom = (row: UserRow | undefined): Written =>
+  row ? { version: row.version, lastModifiedAt: new Date(row.last_modified_at) } : null;
+
+/** On a connection of its own, or inside a transaction. */
+export async function writeUser(
+  on: On,
+  expected: Expected,
+  write: UserToWrite,
+  change: PersonChange,
+  difference: { before: unknown; after: unknown },
+  cause: Cause,
+): Promise<Written> {
+  const person = change.samePerson
+    ? [expected.personId, expected.generation]
+    : changeValues(expected.personId, expected.generation, change);
+  try {
+    const rows = await run<UserRow>(on, change.samePerson ? updateUserOnly : updateUser, [
+      ...person,
+      ...userValues(expected, write, difference, cause),
+    ]);
+    return writtenFrom(rows[0]);
+  } catch (error) {
+    return notOnConflict(error, null);
+  }
+}
+
+/** A tombstone that the source brings back: the same resource of the same person. */
+export async function reviveUser(
+  on: On,
+  expected: Expected,
+  write: UserToWrite,
+  change: PersonChange,
+  difference: { before: unknown; after: unknown },
+  cause: Cause,
+): Promise<Written> {
+  const rows = await run<UserRow>(on, reviveDeleted, [
+    ...changeValues(expected.personId, expected.generation, change),
+    ...userValues(expected, write, difference, cause),
+  ]);
+  return writtenFrom(rows[0]);
+}
+
+export async function removeUser(
+  on: On,
+  expected: Expected,
+  change: PersonChange,
+  before: unknown,
+  cause: Cause,
+  groups: 'leave' | 'stay' = 'leave',
+): Promise<boolean> {
+  try {
+    const rows = await run(on, groups === 'stay' ? deleteUserOnly : deleteUser, [
+      ...changeValues(expected.personId, expected.generation, change),
+      expected.resourceId,
+      expected.version,
+      cause.actor,
+      cause.by,
+      json(before),
+    ]);
+    return rows.length > 0;
+  } catch (error) {
+    return notOnConflict(error, false);
+  }
 }
 
 function notOnConflict<T>(error: unknown, instead: T): T {
@@ -309,7 +377,7 @@ export function isUuid(text: string): boolean {
   return /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i.test(text);
 }
 
-async function createCorrelated(
+export async function createCorrelated(
   client: pg.PoolClient,
   write: UserToWrite,
   decide: Parameters<IntakeStore['createCorrelated']>[1],

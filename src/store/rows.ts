@@ -1,4 +1,5 @@
 /** Rows as values of the domain, and back. Dates inside jsonb are ISO text; here they become Dates. */
+import type pg from 'pg';
 import { type Condition, type Conditions, conditionTypes, freshConditions } from '../domain/conditions.ts';
 import type { DirectoryUser, Leave, Lifecycle, Person, Wish } from '../domain/person.ts';
 import type { KnownPerson, PersonWithSources, ShownPerson, StoredUser } from '../ports.ts';
@@ -89,10 +90,12 @@ export function shownFrom(row: PersonRow): ShownPerson {
 }
 
 /** A group of the user's own source, as the membership subquery gives it. */
-interface Membership {
+export interface Membership {
   id: string;
   externalId: string | null;
   name: string;
+  /** False when it is only through another group. */
+  direct: boolean;
 }
 
 export interface UserRow {
@@ -121,7 +124,9 @@ export function storedFrom(row: UserRow): StoredUser {
     userName: row.user_name,
     active: row.active,
     resource: row.resource,
-    groups: (row.memberships ?? []).map((group) => ({ value: group.id, display: group.name })),
+    groups: (row.memberships ?? [])
+      .filter((group) => group.direct)
+      .map((group) => ({ value: group.id, display: group.name })),
     version: row.version,
     createdAt: new Date(row.created_at),
     lastModifiedAt: new Date(row.last_modified_at),
@@ -136,14 +141,17 @@ export function directoryUserFrom(row: UserRow): DirectoryUser {
     externalId: row.external_id,
     userName: row.user_name,
     active: row.active,
-    groups: (row.memberships ?? []).map((group) => ({
-      ids: [group.id, ...(group.externalId ? [group.externalId] : [])],
-      name: group.name,
-    })),
+    groups: groupsFrom(row.memberships),
     activeSince: new Date(row.active_since),
     deletedAt: date(row.deleted_at),
   };
 }
+
+export const groupsFrom = (memberships: Membership[] | null): DirectoryUser['groups'] =>
+  (memberships ?? []).map((group) => ({
+    ids: [group.id, ...(group.externalId ? [group.externalId] : [])],
+    name: group.name,
+  }));
 
 /** What of a directory user has no column of its own. */
 export function describedBy(user: DirectoryUser): Record<string, unknown> {
@@ -161,14 +169,38 @@ export function describedBy(user: DirectoryUser): Record<string, unknown> {
   return rest;
 }
 
-/** The groups of one user, by the index on members. `user` is the alias of directory_users. */
+/** The groups that name this user, by the index on members. `user` is the alias of directory_users. */
 export function membershipsOf(user: string): string {
-  return `(select jsonb_agg(jsonb_build_object('id', mg.group_id, 'externalId', mg.external_id, 'name', mg.display_name) order by mg.display_name) from group_members mm join groups mg using (group_id) where mm.member_id = ${user}.resource_id)`;
+  return `(select jsonb_agg(jsonb_build_object('id', mg.group_id, 'externalId', mg.external_id, 'name', mg.display_name, 'direct', true) order by mg.display_name) from group_members mm join groups mg using (group_id) where mm.member_id = ${user}.resource_id)`;
+}
+
+/** Those, and the groups that hold these: what a rule of the policy asks for. */
+export function allMembershipsOf(user: string): string {
+  return `(with recursive up (group_id, direct) as (
+      select mm.group_id, true from group_members mm where mm.member_id = ${user}.resource_id
+      union select above.group_id, false from up join group_members above on above.member_id = up.group_id
+    )
+    select jsonb_agg(jsonb_build_object('id', mg.group_id, 'externalId', mg.external_id, 'name', mg.display_name, 'direct', own.direct) order by mg.display_name)
+    from (select group_id, bool_or(direct) as direct from up group by group_id) as own join groups mg using (group_id))`;
+}
+
+/** The same for many users at once. */
+export async function membershipsFrom(
+  client: pg.PoolClient,
+  resourceIds: string[],
+): Promise<Map<string, Membership[]>> {
+  const { rows } = await client.query<{ resource_id: string; memberships: Membership[] | null }>({
+    name: 'memberships-of-many',
+    text: `select u.resource_id, ${allMembershipsOf('u')} as memberships
+           from (select distinct member_id as resource_id from group_members where member_id = any ($1::uuid[])) as u`,
+    values: [resourceIds],
+  });
+  return new Map(rows.map((row) => [row.resource_id, row.memberships ?? []]));
 }
 
 /** A person's users with their groups, as one json list. `person` is the alias of people. */
 export function usersOf(person: string): string {
-  return `(select jsonb_agg(to_jsonb(d) || jsonb_build_object('memberships', ${membershipsOf('d')})) from directory_users d where d.person_id = ${person}.person_id)`;
+  return `(select jsonb_agg(to_jsonb(d) || jsonb_build_object('memberships', ${allMembershipsOf('d')})) from directory_users d where d.person_id = ${person}.person_id)`;
 }
 
 /** A person's row without the conditions, which no change of a source looks at. */

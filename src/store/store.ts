@@ -8,6 +8,7 @@ import { intakeStore } from './intake.ts';
 import { policyStore } from './policy.ts';
 import { requestLogStore } from './request-log.ts';
 import { stepStore } from './steps.ts';
+import { syncStore } from './sync.ts';
 
 /** `groupsMatter`: does any rule of the policy ask for a group? */
 export function openStore(database: Database, groupsMatter = true): Store {
@@ -19,6 +20,7 @@ export function openStore(database: Database, groupsMatter = true): Store {
     ...policyStore(database.pool),
     ...groupStore(database, groupsMatter),
     ...requestLogStore(database.pool),
+    ...syncStore(database, groupsMatter),
     async ping() {
       await database.pool.query('select 1').catch((error: unknown) => {
         throw translate(error);

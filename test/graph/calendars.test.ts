@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { decideDelegation } from '../../src/domain/delegation.ts';
+import { openBatch } from '../../src/graph/batch.ts';
 import { openCalendars } from '../../src/graph/calendars.ts';
 import { openGraphClient, readRetryAfter } from '../../src/graph/client.ts';
 import { contoso, contosoTenant } from '../../src/sandbox/contoso.ts';
@@ -11,8 +12,14 @@ beforeEach(async () => {
 });
 afterEach(() => sandbox.close());
 
-const calendars = (more: { clientSecret?: string } = {}) =>
-  openCalendars(openGraphClient({ ...connectionTo(sandbox), ...more }), contoso.dedicatedMailbox);
+const calendars = (more: { clientSecret?: string } = {}) => {
+  const connection = connectionTo(sandbox);
+  const graph = openGraphClient({
+    ...connection,
+    credential: { kind: 'secret', secret: more.clientSecret ?? sandbox.tenant.clientSecret },
+  });
+  return openCalendars(graph, openBatch(graph), contoso.dedicatedMailbox);
+};
 const user = (local: string): TenantUser => {
   const found = sandbox.tenant.users.find((entry) => entry.userPrincipalName.startsWith(`${local}@`));
   if (!found) throw new Error(`no ${local}`);
@@ -71,19 +78,27 @@ describe('faults of the tenant', () => {
   const read = () => calendars().readDelegation(['ana.ruiz@contoso.com']);
 
   test('429 is a wait, as long as Retry-After says', async () => {
-    sandbox.tenant.faults.push({ status: 429, code: 'ApplicationThrottled', retryAfterSeconds: 7 });
-    await expect(read()).rejects.toMatchObject({ code: 'throttled', retryAfterSeconds: 7 });
+    sandbox.tenant.faults.push({ status: 429, code: 'ApplicationThrottled', retryAfterSeconds: 70 });
+    await expect(read()).rejects.toMatchObject({ code: 'throttled', retryAfterSeconds: 70 });
+  });
+  test('a short wait is sat out, and the mailbox not asked before it is over', async () => {
+    sandbox.tenant.throttle = (() => {
+      let times = 0;
+      return () => (times++ < 2 ? 1 : null);
+    })();
+    expect((await read()).kind).toBe('grants');
+    expect(sandbox.tenant.askedTooEarly).toBe(0);
   });
   test.each([500, 502, 503])('%i is no answer about the mailbox', async (status) => {
     sandbox.tenant.faults.push({ status, code: 'UnknownError' });
     await expect(read()).rejects.toMatchObject({ code: 'graph_unavailable' });
   });
   test('a token that was withdrawn is replaced once', async () => {
-    sandbox.tenant.faults.push({ status: 401, code: 'InvalidAuthenticationToken' });
+    sandbox.tenant.faults.push({ status: 401, code: 'InvalidAuthenticationToken', path: /batch/ });
     expect((await read()).kind).toBe('grants');
     sandbox.tenant.faults.push(
-      { status: 401, code: 'InvalidAuthenticationToken' },
-      { status: 401, code: 'InvalidAuthenticationToken' },
+      { status: 401, code: 'InvalidAuthenticationToken', path: /batch/ },
+      { status: 401, code: 'InvalidAuthenticationToken', path: /batch/ },
     );
     await expect(read()).rejects.toMatchObject({ code: 'connection_down' });
   });

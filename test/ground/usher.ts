@@ -7,7 +7,7 @@ import { compose, type Running } from '../../src/compose.ts';
 import { type Config, parsePolicy } from '../../src/config.ts';
 import { defaultScimLimits } from '../../src/intake/scim/limits.ts';
 import { contoso, contosoTenant } from '../../src/sandbox/contoso.ts';
-import { connectionTo, type Sandbox, startSandbox } from '../../src/sandbox/tenant.ts';
+import { connectionTo, type Sandbox, startSandbox, type Tenant } from '../../src/sandbox/tenant.ts';
 import { startWorkers } from '../../workers/main.ts';
 import { type BackendName, freshDatabase, redisUrl } from './databases.ts';
 
@@ -45,6 +45,7 @@ export interface UsherOptions {
   backend?: BackendName;
   queue?: 'postgres' | 'redis';
   policy?: string;
+  tenant?: Tenant;
   workers?: boolean;
   databaseUrl?: string;
   queueUrl?: string;
@@ -54,7 +55,7 @@ export async function startUsher(options: UsherOptions = {}): Promise<Usher> {
   const database = options.databaseUrl
     ? { url: options.databaseUrl, drop: () => Promise.resolve() }
     : await freshDatabase(options.backend ?? 'embedded PostgreSQL');
-  const sandbox = await startSandbox(contosoTenant());
+  const sandbox = await startSandbox(options.tenant ?? contosoTenant());
   const config: Config = {
     host: '127.0.0.1',
     port: 0,
@@ -66,7 +67,7 @@ export async function startUsher(options: UsherOptions = {}): Promise<Usher> {
     queueCheck: 'strict',
     scimToken,
     adminToken,
-    graph: connectionTo(sandbox),
+    graph: { ...connectionTo(sandbox), pollSeconds: 1 },
     scimLimits: defaultScimLimits,
     logLevel: process.env.TEST_LOG ?? 'silent',
     policy: parsePolicy(options.policy ?? plainPolicy, 'test policy'),

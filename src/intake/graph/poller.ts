@@ -1,0 +1,377 @@
+/**
+ * The directory poller: users and groups of the tenant by delta queries, one round at a time across all processes.
+ *
+ * | the tenant says | then |
+ * |---|---|
+ * | a page | stored with the link to the next, in one transaction; the next is on its way meanwhile |
+ * | `@removed` | the user is read directly; only one who is really gone leaves |
+ * | the link is too old | everything is read anew, under a new round number |
+ * | a full read is through | whoever it did not show is read directly, one by one; only who is gone leaves |
+ * | a full read shows nobody | nothing is removed, and somebody is told |
+ *
+ * Removing goes through the wish, the hold and the brake like everything else; here only the wish changes.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { foldAddress } from '../../domain/email-address.ts';
+import type { Policy } from '../../domain/policy.ts';
+import { asUsherError, UsherError } from '../../errors.ts';
+import type { Log } from '../../log.ts';
+import type {
+  Cause,
+  Directory,
+  DirectoryAttributes,
+  DirectoryPageOf,
+  DirectoryPass,
+  RequestLogStore,
+  SyncFence,
+  SyncStore,
+} from '../../ports.ts';
+import type { Hints } from '../record-change.ts';
+import { decidePage, type SeenUser } from './decide-page.ts';
+import { resourceIdOf } from './mapping.ts';
+
+export interface PollerParts {
+  store: SyncStore & RequestLogStore;
+  directory: Directory;
+  policy: Policy;
+  source: string;
+  pollSeconds: number;
+  hints: Hints;
+  /** A new look at people whose groups changed. */
+  reconsider(personIds: string[]): Promise<void>;
+  log: Log;
+  now: () => Date;
+}
+
+export interface RoundReport {
+  pages: number;
+  changes: number;
+  requests: number;
+  waitedSeconds: number;
+  resync: string | null;
+  /** Of the users on the pages. */
+  guests: number;
+  disabled: number;
+  /** Said gone by a page and found by a direct read. */
+  notGone: number;
+  absent: number;
+  error?: string;
+}
+
+/** A read of everything that came to its end. Nothing else can be looked through for who is missing. */
+export interface CompleteDirectory {
+  readonly [complete]: true;
+  readonly round: number;
+}
+const complete = Symbol('complete');
+
+function completeDirectory(pass: DirectoryPass): CompleteDirectory | null {
+  return pass.isFull && pass.finished ? { [complete]: true, round: pass.round } : null;
+}
+
+/** A wait that the tenant asks for is sat out here up to this long; then the round ends where it is, and goes on later. */
+const patienceSeconds = 60;
+const mostTries = 4;
+
+export function openPoller(parts: PollerParts) {
+  const { store, log, now, source } = parts;
+  let closed = false;
+
+  return {
+    /** Polls if it is time and nobody else does. Null when there was nothing to do. */
+    async poll(): Promise<RoundReport | null> {
+      const claimed = await store.claimSync(source);
+      if (!claimed || closed) return null;
+      const { fence } = claimed;
+      const report: RoundReport = {
+        pages: 0,
+        changes: 0,
+        requests: 0,
+        waitedSeconds: 0,
+        resync: null,
+        guests: 0,
+        disabled: 0,
+        notGone: 0,
+        absent: 0,
+      };
+      const runId = await store.beginRun('poll', source);
+      const round = openRound(parts, fence, report, { actor: `poller:${source}`, by: `run:${runId}` }, () => closed);
+      try {
+        await round.users(claimed.passes.find((pass) => pass.kind === 'users') ?? null, claimed.fullRequested);
+        if (needsGroups(parts.policy, source))
+          await round.groups(claimed.passes.find((pass) => pass.kind === 'groups') ?? null, claimed.fullRequested);
+        await store.finishSync(fence, new Date(now().getTime() + parts.pollSeconds * 1000), true);
+        await store.endRun(runId, 'done', { ...report });
+        await store.resolveAlert(`poll_failed:${source}`);
+        return report;
+      } catch (thrown) {
+        const error = asUsherError(thrown);
+        const again = error.retryAfterSeconds ?? Math.min(parts.pollSeconds, 30 + Math.random() * 30);
+        report.error = `${error.code}: ${error.message}`;
+        await store.finishSync(fence, new Date(now().getTime() + again * 1000), false);
+        await store.endRun(runId, 'failed', { ...report });
+        if (error.code === 'connection_down')
+          await store.raiseAlert(
+            `poll_failed:${source}`,
+            'poll_failed',
+            `Source ${source}: ${error.message} «usher doctor» shows what is missing.`,
+          );
+        if (error.code === 'throttled') log.info({ source, again }, 'the tenant asks the poller to wait');
+        else log.warn({ err: error, source, again }, 'a round of the poller failed; it goes on where it was');
+        return report;
+      }
+    },
+    close() {
+      closed = true;
+    },
+  };
+}
+
+/** Groups are read only where a rule asks for one. */
+export function needsGroups(policy: Policy, source: string): boolean {
+  return policy.rules.some((rule) => rule.when.group && (rule.when.source ?? source) === source);
+}
+
+/** What the rules ask for beside what is always read. */
+export function wantedAttributes(policy: Policy): (keyof DirectoryAttributes)[] {
+  const ruled = ['department', 'title', 'organization', 'division', 'costCenter'] as const;
+  const inTemplates = policy.rules
+    .flatMap((rule) => (Array.isArray(rule.bookingPages) ? rule.bookingPages : []))
+    .join(' ');
+  return ruled.filter(
+    (name) => policy.rules.some((rule) => rule.when[name] !== undefined) || inTemplates.includes(`{${name}`),
+  );
+}
+
+function openRound(parts: PollerParts, fence: SyncFence, report: RoundReport, cause: Cause, isClosed: () => boolean) {
+  const { store, directory, policy, source, hints, now } = parts;
+  const select = directory.selectUsers(wantedAttributes(policy));
+
+  /** Waits as the tenant asks, tries again what broke, and gives the round up when it takes too long. */
+  const patiently = async <T>(ask: () => Promise<T>): Promise<T> => {
+    for (let tries = 1; ; tries++) {
+      if (isClosed()) throw new UsherError('graph_unavailable', 'The process stops.');
+      try {
+        report.requests += 1;
+        return await ask();
+      } catch (thrown) {
+        const error = asUsherError(thrown);
+        const seconds =
+          error.code === 'throttled'
+            ? (error.retryAfterSeconds ?? 2 ** tries)
+            : error.code === 'graph_unavailable' && tries < mostTries
+              ? 2 ** (tries - 1) * (0.5 + Math.random() / 2)
+              : null;
+        if (seconds === null || seconds > patienceSeconds) throw error;
+        report.waitedSeconds += seconds;
+        await sleep(seconds * 1000);
+      }
+    }
+  };
+
+  const storeUsers = async (
+    seen: SeenUser[],
+    gone: string[],
+    pass: { link: string | null; finished: boolean; round: number; mark: boolean },
+  ): Promise<void> => {
+    const page = {
+      ...pass,
+      items: seen.map(({ objectId }) => ({ externalId: objectId, resourceId: resourceIdOf(source, objectId) })),
+      removed: gone,
+    };
+    for (let tries = 1; ; tries++) {
+      try {
+        const { touched, again } = await store.storeUserPage(
+          fence,
+          page,
+          decidePage(source, policy, seen, gone, now()),
+          cause,
+        );
+        report.changes += touched.length;
+        for (const { personId, lifecycle } of touched) {
+          if (lifecycle === 'wanted') {
+            hints.add('create-user', personId);
+            if (policy.delegation !== 'ignored') hints.add('check-delegation', personId);
+          }
+          if (lifecycle === 'leaving') hints.add('offboard', personId);
+        }
+        if (!again) return;
+      } catch (error) {
+        // Somebody wrote the same people meanwhile: the page is decided anew over what is there now.
+        if (!(error instanceof UsherError) || error.code !== 'conflict' || tries >= mostTries) throw error;
+      }
+    }
+  };
+
+  /** A second witness for each: the page says gone, and so must a direct read. */
+  const confirm = async (objectIds: string[]): Promise<{ gone: string[]; there: SeenUser[] }> => {
+    const answers = await Promise.all(
+      objectIds.map(async (objectId) => ({
+        objectId,
+        answer: await patiently(() => directory.readUser(objectId, select)),
+      })),
+    );
+    return {
+      gone: answers.filter(({ answer }) => answer.kind === 'gone').map(({ objectId }) => objectId),
+      there: answers.flatMap(({ objectId, answer }) =>
+        answer.kind === 'there' ? [{ objectId, attributes: answer.attributes }] : [],
+      ),
+    };
+  };
+
+  /** Pages one after the other; the next one is asked for while this one is stored. */
+  const walk = async <T>(
+    kind: 'users' | 'groups',
+    known: DirectoryPass | null,
+    selected: string,
+    full: boolean,
+    read: (link: string | null) => Promise<DirectoryPageOf<T>>,
+    keep: (entries: T[], pass: DirectoryPass & { link: string }) => Promise<void>,
+  ): Promise<DirectoryPass> => {
+    const stale = !known || known.selected !== selected || full || (!known.finished && known.link === null);
+    let pass = known && !known.finished && !stale ? known : await store.beginPass(fence, kind, selected, stale);
+    let ahead = patiently(() => read(pass.link));
+    for (;;) {
+      const page = await ahead;
+      if (page.kind === 'resync') {
+        report.resync = page.reason;
+        parts.log.info({ source, kind, reason: page.reason }, 'the delta link is too old; everything is read anew');
+        pass = await store.beginPass(fence, kind, selected, true);
+        ahead = patiently(() => read(null));
+        continue;
+      }
+      report.pages += 1;
+      const { link, finished, entries } = page;
+      pass = { ...pass, link, finished };
+      if (!finished) {
+        ahead = patiently(() => read(link));
+        // Its failure is met when it is awaited, after this page is safe.
+        ahead.catch(() => undefined);
+      }
+      await keep(entries, { ...pass, link });
+      if (finished) return pass;
+    }
+  };
+
+  /** Whoever a complete read did not show: read directly, and taken out only when really gone. */
+  const sweep = async (directoryRead: CompleteDirectory): Promise<void> => {
+    const { round } = directoryRead;
+    const { live, seen } = await store.countUsers(source, round);
+    const alert = `directory_empty:${source}`;
+    if (seen === 0 && live > 0) {
+      await store.raiseAlert(
+        alert,
+        'directory_empty',
+        `Source ${source}: a full read of the tenant showed nobody, where ${live} people were known. Nobody was removed. An operator checks USHER_GRAPH_TENANT_ID and the permissions with «usher doctor».`,
+      );
+      return;
+    }
+    await store.resolveAlert(alert);
+    for (let after = ''; ; ) {
+      const absent = await store.absentUsers(source, round, after, 200);
+      const last = absent.at(-1);
+      if (last === undefined) return;
+      after = last;
+      report.absent += absent.length;
+      const { gone, there } = await confirm(absent);
+      await storeUsers(there, gone, { link: null, finished: true, round, mark: true });
+    }
+  };
+
+  return {
+    async users(known: DirectoryPass | null, full: boolean): Promise<void> {
+      const pass = await walk(
+        'users',
+        known,
+        select,
+        full,
+        (link) => directory.usersPage(link, select),
+        async (entries, { link, finished, round, isFull }) => {
+          const removed = [...new Set(entries.filter((entry) => entry.removed).map((entry) => entry.objectId))];
+          const { gone, there } = removed.length > 0 ? await confirm(removed) : { gone: [], there: [] };
+          report.notGone += there.length;
+          const seen = [...entries.filter((entry) => !entry.removed), ...there];
+          report.guests += seen.filter(({ attributes }) => foldAddress(attributes.userType ?? '') === 'guest').length;
+          report.disabled += seen.filter(({ attributes }) => attributes.enabled === false).length;
+          await storeUsers(seen, gone, { link, finished, round, mark: isFull });
+        },
+      );
+      const directoryRead = completeDirectory(pass);
+      if (directoryRead) await sweep(directoryRead);
+    },
+
+    async groups(known: DirectoryPass | null, full: boolean): Promise<void> {
+      const pass = await walk(
+        'groups',
+        known,
+        directory.selectGroups,
+        full,
+        (link) => directory.groupsPage(link, directory.selectGroups),
+        async (entries, { link, finished, round, isFull }) => {
+          const there = entries.filter((entry) => !entry.removed);
+          const members = there.flatMap((entry) =>
+            entry.members.map((member) => ({
+              groupId: resourceIdOf(source, entry.objectId),
+              memberId: resourceIdOf(source, member.objectId),
+              kind: member.kind,
+              removed: member.removed,
+            })),
+          );
+          const names = new Map<string, { displayName: string | null }>();
+          for (const entry of there)
+            names.set(entry.objectId, {
+              displayName: entry.displayName ?? names.get(entry.objectId)?.displayName ?? null,
+            });
+          const page = {
+            link,
+            finished,
+            round,
+            groups: [...names].map(([objectId, { displayName }]) => ({
+              groupId: resourceIdOf(source, objectId),
+              externalId: objectId,
+              displayName,
+            })),
+            joined: members.filter((member) => !member.removed).map(({ removed: _removed, ...member }) => member),
+            left: members.filter((member) => member.removed).map(({ groupId, memberId }) => ({ groupId, memberId })),
+            removed: entries.filter((entry) => entry.removed).map((entry) => resourceIdOf(source, entry.objectId)),
+            mark: isFull,
+          };
+          const { people, changes } = await store.storeGroupPage(fence, page, cause);
+          report.changes += changes;
+          await parts.reconsider(people);
+          wake(people);
+        },
+      );
+      const directoryRead = completeDirectory(pass);
+      if (directoryRead) await sweepGroups(directoryRead);
+    },
+  };
+
+  /** The wish of these people may be another now; a hint that nothing is due for costs little. */
+  function wake(personIds: string[]): void {
+    for (const personId of personIds) {
+      hints.add('create-user', personId);
+      if (policy.delegation !== 'ignored') hints.add('check-delegation', personId);
+      hints.add('offboard', personId);
+    }
+  }
+
+  /** A complete read replaces what was known of groups; one that shows none at all is not believed. */
+  async function sweepGroups({ round }: CompleteDirectory): Promise<void> {
+    const alert = `groups_empty:${source}`;
+    const { known, seen } = await store.countGroups(source, round);
+    if (seen === 0 && known > 0) {
+      await store.raiseAlert(
+        alert,
+        'groups_empty',
+        `Source ${source}: a full read of the tenant's groups showed none, where ${known} were known. Nobody lost a group. An operator checks the permissions with «usher doctor».`,
+      );
+      return;
+    }
+    await store.resolveAlert(alert);
+    const { people, changes } = await store.sweepGroups(fence, round, cause);
+    report.changes += changes;
+    await parts.reconsider(people);
+    wake(people);
+  }
+}

@@ -1,0 +1,579 @@
+/**
+ * What the directory poller writes. A page is one transaction together with the link to the next: a crash repeats a page and never skips one.
+ * Everything is checked against the poller's fence, so that one who lost its lease writes nothing.
+ */
+import type pg from 'pg';
+import { foldAddress } from '../domain/email-address.ts';
+import { UsherError } from '../errors.ts';
+import { newId } from '../ids.ts';
+import type { Cause, DirectoryPass, GroupPage, SyncFence, SyncStore, UserPage, UserPageDecision } from '../ports.ts';
+import { type Database, run, transaction } from './database.ts';
+import { createCorrelated, hintGrace, json, ownColumns, removeUser, reviveUser, writeUser } from './intake.ts';
+import { compactFresh, membershipsFrom, type PersonRow, type UserRow, withSourcesFrom } from './rows.ts';
+
+interface PassRow {
+  kind: 'users' | 'groups';
+  link: string | null;
+  finished: boolean;
+  is_full: boolean;
+  round: string;
+  selected: string;
+}
+
+const passFrom = (row: PassRow): DirectoryPass => ({
+  kind: row.kind,
+  link: row.link,
+  finished: row.finished,
+  isFull: row.is_full,
+  round: Number(row.round),
+  selected: row.selected,
+});
+
+export function syncStore({ pool }: Database, groupsMatter: boolean): SyncStore {
+  /** One transaction of the one poller: nothing commits under a lease that another took over. */
+  const fenced = <T>(fence: SyncFence, work: (client: pg.PoolClient) => Promise<T>): Promise<T> =>
+    transaction(pool, async (client) => {
+      const { rowCount } = await client.query(
+        `update directory_syncs set lease_until = now() + make_interval(secs => $3) where source = $1 and fence = $2`,
+        [fence.source, fence.number, leaseSeconds],
+      );
+      if (rowCount !== 1) throw new UsherError('conflict', 'Another process took the poller over.');
+      return work(client);
+    });
+
+  return {
+    async claimSync(source) {
+      await run(
+        pool,
+        { name: 'sync-known', text: 'insert into directory_syncs (source) values ($1) on conflict do nothing' },
+        [source],
+      );
+      const rows = await run<{
+        fence: string;
+        full_requested: boolean;
+        requested: boolean;
+        last_finished_at: Date | null;
+      }>(
+        pool,
+        {
+          name: 'sync-claim',
+          text: `
+          update directory_syncs s set fence = fence + 1, lease_until = now() + make_interval(secs => $2), requested_at = null, full_requested = false
+          from (select requested_at is not null as requested, full_requested as was_full from directory_syncs where source = $1 for update) as before
+          where source = $1 and lease_until < now() and (next_at <= now() or requested_at is not null)
+            and not exists (select 1 from sources where name = $1 and paused_at is not null)
+          returning fence, before.was_full as full_requested, before.requested, last_finished_at`,
+        },
+        [source, leaseSeconds],
+      );
+      const row = rows[0];
+      if (!row) return null;
+      const passes = await run<PassRow>(
+        pool,
+        { name: 'sync-passes', text: 'select * from directory_passes where source = $1' },
+        [source],
+      );
+      return {
+        fence: { source, number: row.fence },
+        fullRequested: row.full_requested,
+        passes: passes.map(passFrom),
+        lastFinishedAt: row.last_finished_at,
+      };
+    },
+
+    beginPass: (fence, kind, selected, isFull) =>
+      fenced(fence, async (client) => {
+        const { rows } = await client.query<PassRow>(
+          `insert into directory_passes (source, kind, selected) values ($1, $2, $3)
+           on conflict (source, kind) do update set finished = false, selected = $3,
+             link = case when $4 then null else directory_passes.link end,
+             is_full = $4, round = directory_passes.round + case when $4 then 1 else 0 end
+           returning *`,
+          [fence.source, kind, selected, isFull],
+        );
+        return passFrom(rows[0] as PassRow);
+      }),
+
+    storeUserPage: (fence, page, decide, cause) =>
+      fenced(fence, (client) => storeUserPage(client, fence, page, decide, cause)),
+
+    storeGroupPage: (fence, page, cause) =>
+      fenced(fence, (client) => storeGroupPage(client, fence, page, groupsMatter, cause)),
+
+    absentUsers: async (source, round, after, limit) => {
+      const rows = await run<{ external_id: string }>(
+        pool,
+        {
+          name: 'sync-absent',
+          text: `select external_id from directory_users where source = $1 and deleted_at is null and external_id is not null
+                 and seen_round is distinct from $2 and external_id > $3 order by external_id limit $4`,
+        },
+        [source, round, after, limit],
+      );
+      return rows.map((row) => row.external_id);
+    },
+
+    sweepGroups: (fence, round, cause) =>
+      fenced(fence, async (client) => {
+        const { rows: left } = await client.query<{ group_id: string; member_id: string }>(
+          `delete from group_members m using groups g
+           where g.group_id = m.group_id and g.source = $1 and (m.seen_round is distinct from $2 or g.seen_round is distinct from $2)
+           returning m.group_id, m.member_id`,
+          [fence.source, round],
+        );
+        const people =
+          left.length > 0
+            ? await tellPeople(
+                client,
+                left.map((row) => ({ ...row, joined: false })),
+                groupsMatter,
+                cause,
+              )
+            : [];
+        await client.query('delete from groups where source = $1 and seen_round is distinct from $2', [
+          fence.source,
+          round,
+        ]);
+        return { people, changes: left.length };
+      }),
+
+    async countGroups(source, round) {
+      const rows = await run<{ known: string; seen: string }>(
+        pool,
+        {
+          name: 'sync-count-groups',
+          text: 'select count(*) as known, count(*) filter (where seen_round = $2) as seen from groups where source = $1',
+        },
+        [source, round],
+      );
+      return { known: Number(rows[0]?.known ?? 0), seen: Number(rows[0]?.seen ?? 0) };
+    },
+
+    async countUsers(source, round) {
+      const rows = await run<{ live: string; seen: string }>(
+        pool,
+        {
+          name: 'sync-count',
+          text: 'select count(*) as live, count(*) filter (where seen_round = $2) as seen from directory_users where source = $1 and deleted_at is null',
+        },
+        [source, round],
+      );
+      return { live: Number(rows[0]?.live ?? 0), seen: Number(rows[0]?.seen ?? 0) };
+    },
+
+    async finishSync(fence, nextAt, finished) {
+      await run(
+        pool,
+        {
+          name: 'sync-finish',
+          text: `update directory_syncs set lease_until = '-infinity', next_at = $3, last_finished_at = case when $4 then now() else last_finished_at end
+                 where source = $1 and fence = $2`,
+        },
+        [fence.source, fence.number, nextAt, finished],
+      );
+      if (finished)
+        await run(pool, { name: 'sync-heard', text: 'update sources set last_heard_at = now() where name = $1' }, [
+          fence.source,
+        ]);
+    },
+
+    async requestSync(source, full) {
+      const rows = await run(
+        pool,
+        {
+          name: 'sync-request',
+          text: `insert into directory_syncs (source, requested_at, full_requested) values ($1, now(), $2)
+                 on conflict (source) do update set requested_at = coalesce(directory_syncs.requested_at, now()), full_requested = directory_syncs.full_requested or $2
+                 returning source`,
+        },
+        [source, full],
+      );
+      return rows.length > 0;
+    },
+
+    async beginRun(kind, source) {
+      const runId = newId();
+      await run(
+        pool,
+        { name: 'run-begin', text: `insert into runs (run_id, kind, state, source) values ($1, $2, 'running', $3)` },
+        [runId, kind, source],
+      );
+      return runId;
+    },
+
+    async endRun(runId, state, report) {
+      await run(
+        pool,
+        { name: 'run-end', text: 'update runs set state = $2, report = $3, ended_at = now() where run_id = $1' },
+        [runId, state, JSON.stringify(report)],
+      );
+      // A poller that runs every few minutes would fill the list: of what went well and changed nothing, the newest hundred stay.
+      await run(
+        pool,
+        {
+          name: 'run-trim',
+          text: `delete from runs where kind = 'poll' and state = 'done' and (report ->> 'changes')::int = 0
+                 and run_id not in (select run_id from runs where kind = 'poll' order by created_at desc limit 100)`,
+        },
+        [],
+      );
+    },
+
+    async syncState(source) {
+      const rows = await run<{ running: boolean; next_at: Date; last_finished_at: Date | null }>(
+        pool,
+        {
+          name: 'sync-state',
+          text: 'select lease_until > now() as running, next_at, last_finished_at from directory_syncs where source = $1',
+        },
+        [source],
+      );
+      const row = rows[0];
+      return row ? { running: row.running, nextAt: row.next_at, lastFinishedAt: row.last_finished_at } : null;
+    },
+
+    async subscription(source) {
+      const rows = await run<{ subscription: unknown }>(
+        pool,
+        { name: 'sync-subscription', text: 'select subscription from directory_syncs where source = $1' },
+        [source],
+      );
+      return (rows[0]?.subscription ?? null) as Awaited<ReturnType<SyncStore['subscription']>>;
+    },
+
+    async keepSubscription(source, subscription) {
+      await run(
+        pool,
+        {
+          name: 'sync-keep-subscription',
+          text: `insert into directory_syncs (source, subscription) values ($1, $2) on conflict (source) do update set subscription = $2`,
+        },
+        [source, json(subscription)],
+      );
+    },
+  };
+}
+
+/** Longer than a page with its waits; renewed with each page. */
+const leaseSeconds = 120;
+
+async function storeUserPage(
+  client: pg.PoolClient,
+  fence: SyncFence,
+  page: UserPage,
+  decide: (known: Parameters<UserPageDecision>[0]) => ReturnType<UserPageDecision>,
+  cause: Cause,
+) {
+  const { source } = fence;
+  const ids = [...page.items.map((item) => item.externalId), ...page.removed];
+  const known = await client.query<UserRow & { person: PersonRow }>({
+    name: 'sync-known-users',
+    text: `select d.*, to_jsonb(p) - 'conditions' as person
+           from directory_users d join people p using (person_id)
+           where d.source = $1 and d.external_id = any ($2::text[])`,
+    values: [source, ids],
+  });
+  // A tombstone and a live row can share an externalId; the live one speaks.
+  const byExternalId = new Map<string, UserRow & { person: PersonRow }>();
+  for (const row of known.rows.sort((a, b) => Number(a.deleted_at === null) - Number(b.deleted_at === null)))
+    byExternalId.set(row.external_id ?? '', row);
+  const personIds = [...new Set(known.rows.map((row) => row.person_id))];
+  const others = new Map<string, UserRow[]>();
+  if (personIds.length > 0) {
+    const { rows } = await client.query<UserRow>({
+      name: 'sync-users-of-people',
+      text: 'select d.* from directory_users d where d.person_id = any ($1::uuid[])',
+      values: [personIds],
+    });
+    for (const row of rows) others.set(row.person_id, [...(others.get(row.person_id) ?? []), row]);
+  }
+  const memberships = await membershipsFrom(client, [
+    ...page.items.map((item) => item.resourceId),
+    ...[...others.values()].flat().map((row) => row.resource_id),
+  ]);
+  const decided = decide({
+    memberships: (resourceId) => memberships.get(resourceId) ?? [],
+    known: (externalId) => {
+      const row = byExternalId.get(externalId);
+      if (!row) return null;
+      return {
+        resourceId: row.resource_id,
+        version: row.version,
+        resource: row.resource,
+        deletedAt: row.deleted_at === null ? null : new Date(row.deleted_at),
+        all: withSourcesFrom({
+          person: row.person,
+          users: (others.get(row.person_id) ?? []).map((user) => ({
+            ...user,
+            memberships: memberships.get(user.resource_id) ?? null,
+          })),
+        }),
+      };
+    },
+  });
+
+  const touched: { personId: string; lifecycle: string }[] = [];
+  const fresh = await withoutCandidates(client, source, decided.creates);
+  await insertMany(client, fresh, page.round, cause);
+  for (const { personId, change } of fresh) touched.push({ personId, lifecycle: change.lifecycle });
+  const alone = new Set(fresh);
+  for (const create of decided.creates.filter((entry) => !alone.has(entry))) {
+    const stored = await createCorrelated(client, create, create.decide, cause);
+    touched.push({ personId: stored.personId, lifecycle: create.change.lifecycle });
+  }
+  for (const { kind, expected, write, change, difference } of decided.changes) {
+    const written = await (kind === 'revive' ? reviveUser : writeUser)(
+      client,
+      expected,
+      write,
+      change,
+      difference,
+      cause,
+    );
+    if (!written) throw new UsherError('conflict', 'A user changed at the same time.');
+    touched.push({ personId: expected.personId, lifecycle: change.lifecycle });
+  }
+  for (const { expected, change, before } of decided.removals) {
+    if (!(await removeUser(client, expected, change, before, cause, 'stay')))
+      throw new UsherError('conflict', 'A user changed at the same time.');
+    touched.push({ personId: expected.personId, lifecycle: change.lifecycle });
+  }
+  if (page.items.length > 0 && page.mark)
+    await client.query({
+      name: 'sync-mark-users',
+      text: 'update directory_users set seen_round = $3 where source = $1 and external_id = any ($2::text[]) and seen_round is distinct from $3',
+      values: [source, page.items.map((item) => item.externalId), page.round],
+    });
+  if (!decided.again) await moveOn(client, source, 'users', page);
+  return { touched, again: decided.again };
+}
+
+async function moveOn(
+  client: pg.PoolClient,
+  source: string,
+  kind: 'users' | 'groups',
+  page: { link: string | null; finished: boolean },
+): Promise<void> {
+  if (page.link === null) return;
+  await client.query({
+    name: 'sync-move-on',
+    text: 'update directory_passes set link = $3, finished = $4 where source = $1 and kind = $2',
+    values: [source, kind, page.link, page.finished],
+  });
+}
+
+type Create = ReturnType<UserPageDecision>['creates'][number];
+
+/** Those whom nobody else could be: under the same locks as every other way in, so that two sources that send one human at once meet. */
+async function withoutCandidates(client: pg.PoolClient, source: string, creates: Create[]): Promise<Create[]> {
+  if (creates.length === 0) return [];
+  const keys = creates.flatMap(({ user }) => [
+    ...user.addresses,
+    ...(user.entraObjectId ? [user.entraObjectId.toLowerCase()] : []),
+    `${source}/${foldAddress(user.userName)}`,
+  ]);
+  await client.query({
+    name: 'sync-lock',
+    text: 'select pg_advisory_xact_lock(hashtextextended(key, 1)) from (select distinct unnest($1::text[]) as key order by 1) as keys',
+    values: [keys],
+  });
+  const addresses = [...new Set(creates.flatMap(({ user }) => user.addresses))];
+  const { rows } = await client.query<{ addresses: string[]; entra_object_id: string | null; user_name_key: string }>({
+    name: 'sync-candidates',
+    text: `
+      select d.addresses, d.entra_object_id, d.user_name_key from unnest($1::text[]) as a join directory_users d on d.addresses[1] = a
+      union all select d.addresses, d.entra_object_id, d.user_name_key from directory_users d where cardinality(d.addresses) > 1 and d.addresses && $1::text[]
+      union all select d.addresses, d.entra_object_id, d.user_name_key from unnest($2::text[]) as e join directory_users d on d.entra_object_id = e
+      union all select d.addresses, d.entra_object_id, d.user_name_key from unnest($3::text[]) as n join directory_users d on d.user_name_key = n and d.source = $4`,
+    values: [
+      addresses,
+      creates.flatMap(({ user }) => (user.entraObjectId ? [user.entraObjectId] : [])),
+      creates.map(({ user }) => foldAddress(user.userName)),
+      source,
+    ],
+  });
+  const taken = new Set(
+    rows.flatMap((row) => [...row.addresses, row.entra_object_id ?? '', `${source}/${row.user_name_key}`]),
+  );
+  const seen = new Set<string>();
+  return creates.filter(({ user }) => {
+    const own = [...user.addresses, user.entraObjectId ?? '', `${source}/${foldAddress(user.userName)}`].filter(
+      Boolean,
+    );
+    // Two newcomers of one page who share an address are no strangers to each other, either.
+    const free = !own.some((key) => taken.has(key) || seen.has(key));
+    for (const key of own) seen.add(key);
+    return free;
+  });
+}
+
+/** One statement for the whole page: user, person and history together. */
+async function insertMany(client: pg.PoolClient, creates: Create[], round: number, cause: Cause): Promise<void> {
+  if (creates.length === 0) return;
+  const rows = creates.map(({ user, resource, personId, change }) => {
+    const [externalId, userName, userNameKey, active, entraObjectId, addresses, described] = ownColumns({
+      user,
+      resource,
+    });
+    return {
+      person_id: personId,
+      lifecycle: change.lifecycle,
+      wish: change.wish,
+      shown_source: change.shown.source,
+      email: change.shown.email,
+      display_name: change.shown.displayName,
+      resource_id: user.resourceId,
+      source: user.source,
+      external_id: externalId,
+      user_name: userName,
+      user_name_key: userNameKey,
+      active,
+      entra_object_id: entraObjectId,
+      addresses,
+      described: JSON.parse(String(described)) as unknown,
+      resource,
+      display_key: user.displayName === null ? null : foldAddress(user.displayName),
+    };
+  });
+  await client.query({
+    name: 'sync-insert-users',
+    text: `
+      with t as (
+        select * from jsonb_to_recordset($1::jsonb) as t (person_id uuid, lifecycle text, wish jsonb, shown_source text, email text, display_name text,
+          resource_id uuid, source text, external_id text, user_name text, user_name_key text, active boolean, entra_object_id text, addresses text[],
+          described jsonb, resource jsonb, display_key text)
+      ), p as (
+        insert into people (person_id, lifecycle, wish, conditions, next_at, source, external_id, user_name, display_name, email, active)
+        select person_id, lifecycle, wish, $2::jsonb, case when lifecycle = 'wanted' then now() + ${hintGrace} end, shown_source, external_id, user_name, display_name, email, active from t
+      ), u as (
+        insert into directory_users (resource_id, source, person_id, external_id, user_name, user_name_key, active, entra_object_id, addresses, described, resource, display_key, seen_round)
+        select resource_id, source, person_id, external_id, user_name, user_name_key, active, entra_object_id, addresses, described, resource, display_key, $3 from t
+      )
+      insert into history (person_id, actor, cause, action, before, after) select person_id, $4, $5, 'user.received', null, resource from t`,
+    values: [JSON.stringify(rows), json(compactFresh(new Date())), round, cause.actor, cause.by],
+  });
+}
+
+async function storeGroupPage(
+  client: pg.PoolClient,
+  fence: SyncFence,
+  page: GroupPage,
+  groupsMatter: boolean,
+  cause: Cause,
+) {
+  const { source } = fence;
+  const gone = page.removed;
+  if (page.groups.length > 0)
+    await client.query({
+      name: 'sync-groups',
+      text: `
+        insert into groups (group_id, source, external_id, display_name, display_key, seen_round)
+        select t.group_id, $2, t.external_id, coalesce(t.display_name, t.external_id), lower(coalesce(t.display_name, t.external_id)), $3
+        from jsonb_to_recordset($1::jsonb) as t (group_id uuid, external_id text, display_name text)
+        on conflict (group_id) do update set
+          display_name = coalesce(case when excluded.display_name <> excluded.external_id then excluded.display_name end, groups.display_name),
+          display_key = lower(coalesce(case when excluded.display_name <> excluded.external_id then excluded.display_name end, groups.display_name)),
+          seen_round = $3, version = groups.version + 1, last_modified_at = now()`,
+      values: [
+        JSON.stringify(
+          page.groups.map((group) => ({
+            group_id: group.groupId,
+            external_id: group.externalId,
+            display_name: group.displayName,
+          })),
+        ),
+        source,
+        page.round,
+      ],
+    });
+  const rows = (members: { groupId: string; memberId: string; kind?: string }[]) => JSON.stringify(members);
+  const changed: { member_id: string; group_id: string; joined: boolean }[] = [];
+  if (page.joined.length > 0) {
+    const joined = await client.query<{ group_id: string; member_id: string }>({
+      name: 'sync-joined',
+      // Only a row that is new counts as joined; one that a full read shows again is merely marked.
+      text: `with t as (
+               select distinct t."groupId" as group_id, t."memberId" as member_id, t.kind
+               from jsonb_to_recordset($1::jsonb) as t ("groupId" uuid, "memberId" uuid, kind text)
+             ), marked as (
+               update group_members m set seen_round = $2 from t
+               where $3::boolean and m.group_id = t.group_id and m.member_id = t.member_id and m.seen_round is distinct from $2
+             )
+             insert into group_members (group_id, member_id, kind, seen_round) select group_id, member_id, kind, $2 from t
+             on conflict do nothing returning group_id, member_id`,
+      values: [rows(page.joined), page.round, page.mark],
+    });
+    changed.push(...joined.rows.map((row) => ({ ...row, joined: true })));
+  }
+  const left: { group_id: string; member_id: string }[] = [];
+  if (page.left.length > 0)
+    left.push(
+      ...(
+        await client.query<{ group_id: string; member_id: string }>({
+          name: 'sync-left',
+          text: `delete from group_members m using jsonb_to_recordset($1::jsonb) as t ("groupId" uuid, "memberId" uuid)
+                 where m.group_id = t."groupId" and m.member_id = t."memberId" returning m.group_id, m.member_id`,
+          values: [rows(page.left)],
+        })
+      ).rows,
+    );
+  if (gone.length > 0) {
+    left.push(
+      ...(
+        await client.query<{ group_id: string; member_id: string }>({
+          name: 'sync-groups-gone',
+          text: 'delete from group_members where group_id = any ($1::uuid[]) returning group_id, member_id',
+          values: [gone],
+        })
+      ).rows,
+    );
+    await client.query({
+      name: 'sync-groups-gone-above',
+      text: 'delete from group_members where member_id = any ($1::uuid[])',
+      values: [gone],
+    });
+  }
+  changed.push(...left.map((row) => ({ ...row, joined: false })));
+  const people = changed.length > 0 ? await tellPeople(client, changed, groupsMatter, cause) : [];
+  if (gone.length > 0)
+    await client.query({
+      name: 'sync-groups-delete',
+      text: 'delete from groups where group_id = any ($1::uuid[]) and source = $2',
+      values: [gone, source],
+    });
+  await moveOn(client, source, 'groups', page);
+  return { people, changes: changed.length };
+}
+
+/** History for each person below a changed membership, also through nested groups, and the mark for a new look at their wish. */
+async function tellPeople(
+  client: pg.PoolClient,
+  changed: { member_id: string; group_id: string; joined: boolean }[],
+  groupsMatter: boolean,
+  cause: Cause,
+): Promise<string[]> {
+  const { rows } = await client.query<{ person_id: string }>({
+    name: `sync-tell-people-${groupsMatter}`,
+    text: `
+      with recursive below (member_id, group_id, joined) as (
+        select t.member_id, t.group_id, t.joined from jsonb_to_recordset($1::jsonb) as t (member_id uuid, group_id uuid, joined boolean)
+        union
+        select m.member_id, b.group_id, b.joined from below b join group_members m on m.group_id = b.member_id
+      ), told as (
+        select distinct d.person_id, b.group_id, b.joined from below b join directory_users d on d.resource_id = b.member_id
+      ), h as (
+        insert into history (person_id, actor, cause, action, before, after)
+        select person_id, $2, $3, case when joined then 'group.joined' else 'group.left' end, null,
+          jsonb_build_object('groupId', group_id, 'group', (select display_name from groups g where g.group_id = told.group_id))
+        from told
+      ), locked as (select person_id from people where person_id in (select person_id from told) order by person_id for update)
+      ${
+        groupsMatter
+          ? `, p as (update people set reconsider = reconsider + 1, next_at = now() where person_id in (select person_id from locked))`
+          : ''
+      }
+      select distinct person_id from told`,
+    values: [JSON.stringify(changed), cause.actor, cause.by],
+  });
+  return rows.map((row) => row.person_id);
+}
