@@ -494,8 +494,8 @@ interface PageLink {
 
 export interface UserPage extends PageLink {
   items: { externalId: string; resourceId: string }[];
-  /** externalIds that the source says are gone, and a direct read confirmed. */
-  removed: string[];
+  /** Whom the source says are gone, and a direct read confirmed. */
+  removed: { externalId: string; resourceId: string }[];
   /** Whether `round` is written on what was seen. */
   mark: boolean;
 }

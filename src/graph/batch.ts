@@ -19,6 +19,8 @@ export interface Batch {
 const batchSize = 20;
 const startWith = 2;
 const mostAtOnce = 16;
+/** How long a number of batches that was refused is not tried again. Milliseconds. */
+const ceilingForMs = 60_000;
 /** How long an open batch waits for company while nothing else keeps it waiting. Milliseconds. */
 const lingerMs = 15;
 /** What a caller sits out here in all; a longer wait goes back to the queue. Seconds. */
@@ -72,7 +74,7 @@ export function openBatch(graph: GraphClient): Batch {
 interface Slots {
   schedule(dispatch: () => void): void;
   /** A batch begins; the answer ends it with how it went. */
-  begin(): (result: { throttled: number; of: number; load: number; pausedSeconds: number }) => void;
+  begin(): { end(result: { throttled: number; of: number; load: number }): void; refused(pauseSeconds: number): void };
   /** Waits while the whole connection is asked to pause. */
   untilOpen(): Promise<void>;
   limit(): number;
@@ -86,6 +88,8 @@ function openSlots(): Slots {
   let epoch = 0;
   let usual = 0;
   let pausedUntil = 0;
+  let knownCeiling = mostAtOnce;
+  let knownUntil = 0;
   let timer: NodeJS.Timeout | undefined;
 
   const pump = (): void => {
@@ -112,18 +116,33 @@ function openSlots(): Slots {
     },
     begin() {
       const began = epoch;
-      return ({ throttled, of, load, pausedSeconds }) => {
-        running -= 1;
-        const share = throttled / of;
-        if (pausedSeconds > 0) pausedUntil = Math.max(pausedUntil, performance.now() + pausedSeconds * 1000);
-        // Single mailboxes that are busy say nothing of the others; more of them than usual, or the tenant's own word, does.
-        const pushedBack = pausedSeconds > 0 || load >= 1 || share > usual + 0.25;
-        usual = 0.9 * usual + 0.1 * share;
-        if (pushedBack && began === epoch) {
-          limit = Math.max(1, limit / 2);
-          epoch += 1;
-        } else if (!pushedBack && load < 0.8) limit = Math.min(mostAtOnce, limit + 1 / limit);
-        pump();
+      const beside = running;
+      const pushedBack = (): void => {
+        if (began !== epoch) return;
+        limit = Math.max(1, Math.floor(limit / 2));
+        epoch += 1;
+      };
+      return {
+        end({ throttled, of, load }) {
+          running -= 1;
+          const share = throttled / of;
+          // Single mailboxes that are busy say nothing of the others; more of them than usual, or the tenant's own word, does.
+          if (load >= 1 || share > usual + 0.25) pushedBack();
+          else if (load < 0.8) {
+            // What was refused lately is not tried again at once.
+            const ceiling = performance.now() < knownUntil ? knownCeiling : mostAtOnce;
+            limit = Math.min(ceiling, limit + 1 / Math.floor(limit));
+          }
+          usual = 0.9 * usual + 0.1 * share;
+          pump();
+        },
+        refused(pauseSeconds) {
+          const now = performance.now();
+          pausedUntil = Math.max(pausedUntil, now + pauseSeconds * 1000);
+          knownCeiling = Math.max(1, Math.min(now < knownUntil ? knownCeiling : mostAtOnce, beside - 1));
+          knownUntil = now + ceilingForMs;
+          pushedBack();
+        },
       };
     },
     async untilOpen() {
@@ -139,13 +158,10 @@ async function sendBatch(
   paths: readonly string[],
   slots: Slots,
 ): Promise<(GraphAnswer | UsherError)[]> {
-  const end = slots.begin();
-  const result = { throttled: 0, of: paths.length, load: 0, pausedSeconds: 0 };
+  const { end, refused } = slots.begin();
+  const result = { throttled: 0, of: paths.length, load: 0 };
   try {
-    await slots.untilOpen();
-    const outer = await graph.send('POST', '/$batch', {
-      requests: paths.map((url, index) => ({ id: String(index + 1), method: 'GET', url })),
-    });
+    const outer = await sendPatiently(graph, paths, slots, refused);
     result.load = outer.load;
     if (outer.status >= 300 || !Array.isArray(outer.body.responses))
       throw new UsherError('graph_unavailable', `Microsoft Graph refused a batch (${outer.code ?? outer.status}).`);
@@ -159,13 +175,33 @@ async function sendBatch(
     });
   } catch (error) {
     if (!(error instanceof UsherError)) throw error;
-    if (error.code === 'throttled') {
-      result.throttled = paths.length;
-      result.pausedSeconds = error.retryAfterSeconds ?? 2;
-    }
     return paths.map(() => error);
   } finally {
     end(result);
+  }
+}
+
+/** A batch that is refused as a whole comes again as a whole, once the whole connection may go on. */
+async function sendPatiently(
+  graph: GraphClient,
+  paths: readonly string[],
+  slots: Slots,
+  refused: (pauseSeconds: number) => void,
+): Promise<GraphAnswer> {
+  let waited = 0;
+  for (;;) {
+    await slots.untilOpen();
+    try {
+      return await graph.send('POST', '/$batch', {
+        requests: paths.map((url, index) => ({ id: String(index + 1), method: 'GET', url })),
+      });
+    } catch (error) {
+      if (!(error instanceof UsherError) || error.code !== 'throttled') throw error;
+      const seconds = error.retryAfterSeconds ?? 2;
+      refused(seconds);
+      waited += seconds;
+      if (waited > patienceSeconds) throw error;
+    }
   }
 }
 

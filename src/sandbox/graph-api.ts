@@ -77,6 +77,7 @@ export function openGraphApi(tenant: Tenant): GraphApi {
     if (wait > Date.now()) tenant.askedTooEarly += 1;
     const seconds = tenant.throttle?.(path) ?? null;
     if (seconds !== null) {
+      await pause(tenant.latencyMs);
       notBefore.set(mailbox, Date.now() + seconds * 1000);
       return graphError(429, 'ApplicationThrottled', 'Application is over its limit for this mailbox.', {
         'Retry-After': String(seconds),

@@ -265,18 +265,16 @@ async function storeUserPage(
   cause: Cause,
 ) {
   const { source } = fence;
-  const ids = [...page.items.map((item) => item.externalId), ...page.removed];
+  // By the key that follows from the tenant's own, tombstones too. The fence in the inner query keeps the planner at one look-up each.
   const known = await client.query<UserRow & { person: PersonRow }>({
     name: 'sync-known-users',
     text: `select d.*, to_jsonb(p) - 'conditions' as person
-           from directory_users d join people p using (person_id)
-           where d.source = $1 and d.external_id = any ($2::text[])`,
-    values: [source, ids],
+           from unnest($1::uuid[]) as wanted (id)
+           cross join lateral (select * from directory_users where resource_id = wanted.id offset 0) as d
+           cross join lateral (select * from people where person_id = d.person_id offset 0) as p`,
+    values: [[...page.items, ...page.removed].map((item) => item.resourceId)],
   });
-  // A tombstone and a live row can share an externalId; the live one speaks.
-  const byExternalId = new Map<string, UserRow & { person: PersonRow }>();
-  for (const row of known.rows.sort((a, b) => Number(a.deleted_at === null) - Number(b.deleted_at === null)))
-    byExternalId.set(row.external_id ?? '', row);
+  const byExternalId = new Map(known.rows.map((row) => [row.external_id ?? '', row]));
   const personIds = [...new Set(known.rows.map((row) => row.person_id))];
   const others = new Map<string, UserRow[]>();
   if (personIds.length > 0) {
@@ -338,11 +336,12 @@ async function storeUserPage(
       throw new UsherError('conflict', 'A user changed at the same time.');
     touched.push({ personId: expected.personId, lifecycle: change.lifecycle });
   }
-  if (page.items.length > 0 && page.mark)
+  const before = page.mark ? page.items.filter((item) => byExternalId.has(item.externalId)) : [];
+  if (before.length > 0)
     await client.query({
       name: 'sync-mark-users',
-      text: 'update directory_users set seen_round = $3 where source = $1 and external_id = any ($2::text[]) and seen_round is distinct from $3',
-      values: [source, page.items.map((item) => item.externalId), page.round],
+      text: 'update directory_users set seen_round = $2 where resource_id = any ($1::uuid[]) and seen_round is distinct from $2',
+      values: [before.map((item) => item.resourceId), page.round],
     });
   if (!decided.again) await moveOn(client, source, 'users', page);
   return { touched, again: decided.again };
@@ -381,10 +380,11 @@ async function withoutCandidates(client: pg.PoolClient, source: string, creates:
   const { rows } = await client.query<{ addresses: string[]; entra_object_id: string | null; user_name_key: string }>({
     name: 'sync-candidates',
     text: `
-      select d.addresses, d.entra_object_id, d.user_name_key from unnest($1::text[]) as a join directory_users d on d.addresses[1] = a
-      union all select d.addresses, d.entra_object_id, d.user_name_key from directory_users d where cardinality(d.addresses) > 1 and d.addresses && $1::text[]
-      union all select d.addresses, d.entra_object_id, d.user_name_key from unnest($2::text[]) as e join directory_users d on d.entra_object_id = e
-      union all select d.addresses, d.entra_object_id, d.user_name_key from unnest($3::text[]) as n join directory_users d on d.user_name_key = n and d.source = $4`,
+      select d.* from unnest($1::text[]) as a (key) cross join lateral (select addresses, entra_object_id, user_name_key from directory_users where addresses[1] = a.key offset 0) as d
+      union all select addresses, entra_object_id, user_name_key from directory_users where cardinality(addresses) > 1 and addresses && $1::text[]
+      union all select d.* from unnest($2::text[]) as e (key) cross join lateral (select addresses, entra_object_id, user_name_key from directory_users where entra_object_id = e.key offset 0) as d
+      union all select d.* from unnest($3::text[]) as n (key) cross join lateral (select addresses, entra_object_id, user_name_key from directory_users where user_name_key = n.key and source = $4 and deleted_at is null offset 0) as d
+      union all select d.* from unnest($3::text[]) as n (key) cross join lateral (select addresses, entra_object_id, user_name_key from directory_users where user_name_key = n.key and source = $4 and deleted_at is not null offset 0) as d`,
     values: [
       addresses,
       creates.flatMap(({ user }) => (user.entraObjectId ? [user.entraObjectId] : [])),

@@ -169,6 +169,8 @@ function openRound(parts: PollerParts, fence: SyncFence, report: RoundReport, ca
     }
   };
 
+  const keysOf = (objectId: string) => ({ externalId: objectId, resourceId: resourceIdOf(source, objectId) });
+
   const storeUsers = async (
     seen: SeenUser[],
     gone: string[],
@@ -176,8 +178,8 @@ function openRound(parts: PollerParts, fence: SyncFence, report: RoundReport, ca
   ): Promise<void> => {
     const page = {
       ...pass,
-      items: seen.map(({ objectId }) => ({ externalId: objectId, resourceId: resourceIdOf(source, objectId) })),
-      removed: gone,
+      items: seen.map(({ objectId }) => keysOf(objectId)),
+      removed: gone.map(keysOf),
     };
     for (let tries = 1; ; tries++) {
       try {
