@@ -69,6 +69,13 @@ export const errorTable = {
     'Correct the path (RFC 7644 section 3.5.2).',
     'invalidPath',
   ),
+  sensitive: row(
+    'terminal',
+    403,
+    'The question names a secret',
+    'Ask without it (RFC 7644 section 7.5.2).',
+    'sensitive',
+  ),
   no_target: row('terminal', 400, 'The path selects nothing', 'Name an existing value, or a path at all.', 'noTarget'),
   mutability: row(
     'terminal',
@@ -137,7 +144,7 @@ export const errorTable = {
     'retry',
     503,
     'The database does not answer',
-    'Nothing was written; send it again. An operator looks at PostgreSQL.',
+    'Send it again: what was sent may or may not have been written. An operator looks at PostgreSQL.',
   ),
   internal: row('retry', 500, 'Something failed here', 'Send it again; an operator looks at the log.'),
   queue_unavailable: row(

@@ -37,6 +37,7 @@ const mostTries = 20;
 
 export function openIntake(parts: IntakeParts) {
   const { store, policy } = parts;
+  const oneByOne = openTurns();
   return {
     async create(user: DirectoryUser, resource: Record<string, unknown>, cause: Cause): Promise<StoredUser> {
       const write = { user, resource };
@@ -70,27 +71,7 @@ export function openIntake(parts: IntakeParts) {
       edit: (before: StoredUser) => { user: DirectoryUser; resource: Record<string, unknown> } | 'unchanged',
       cause: Cause,
     ): Promise<StoredUser | null> {
-      for (let tries = 1; tries <= mostTries; tries++) {
-        const found = await store.findUserForChange(source, resourceId);
-        if (!found) return null;
-        const { stored, all } = found;
-        const edited = edit(stored);
-        if (edited === 'unchanged') return stored;
-        const change = changedBy(all, edited.user, policy, parts.now());
-        const written = await store.updateUser(
-          { resourceId, version: stored.version, personId: stored.personId, generation: all.person.generation },
-          edited,
-          change,
-          difference(stored.resource, edited.resource),
-          cause,
-        );
-        if (written) {
-          hint(parts, stored.personId, change);
-          const { externalId, userName, active } = edited.user;
-          return { ...stored, externalId, userName, active, resource: edited.resource, ...written };
-        }
-      }
-      throw new UsherError('conflict', 'Too many others change this user at the same time.');
+      return oneByOne(resourceId, () => changeOnce(source, resourceId, edit, cause));
     },
 
     async remove(
@@ -99,25 +80,82 @@ export function openIntake(parts: IntakeParts) {
       check: (before: StoredUser) => void,
       cause: Cause,
     ): Promise<boolean> {
-      for (let tries = 1; tries <= mostTries; tries++) {
-        const found = await store.findUserForChange(source, resourceId);
-        if (!found) return false;
-        const { stored, all } = found;
-        check(stored);
-        const change = withoutUser(all, resourceId, policy, parts.now());
-        const written = await store.deleteUser(
-          { resourceId, version: stored.version, personId: stored.personId, generation: all.person.generation },
-          change,
-          stored.resource,
-          cause,
-        );
-        if (written) {
-          hint(parts, stored.personId, change);
-          return true;
-        }
-      }
-      throw new UsherError('conflict', 'Too many others change this user at the same time.');
+      return oneByOne(resourceId, () => removeOnce(source, resourceId, check, cause));
     },
+  };
+
+  async function changeOnce(
+    source: string,
+    resourceId: string,
+    edit: (before: StoredUser) => { user: DirectoryUser; resource: Record<string, unknown> } | 'unchanged',
+    cause: Cause,
+  ): Promise<StoredUser | null> {
+    for (let tries = 1; tries <= mostTries; tries++) {
+      const found = await store.findUserForChange(source, resourceId);
+      if (!found) return null;
+      const { stored, all } = found;
+      const edited = edit(stored);
+      if (edited === 'unchanged') return stored;
+      const change = changedBy(all, edited.user, policy, parts.now());
+      const written = await store.updateUser(
+        { resourceId, version: stored.version, personId: stored.personId, generation: all.person.generation },
+        edited,
+        change,
+        difference(stored.resource, edited.resource),
+        cause,
+      );
+      if (written) {
+        hint(parts, stored.personId, change);
+        const { externalId, userName, active } = edited.user;
+        return { ...stored, externalId, userName, active, resource: edited.resource, ...written };
+      }
+    }
+    throw new UsherError('conflict', 'Too many others change this user at the same time.');
+  }
+
+  async function removeOnce(
+    source: string,
+    resourceId: string,
+    check: (before: StoredUser) => void,
+    cause: Cause,
+  ): Promise<boolean> {
+    for (let tries = 1; tries <= mostTries; tries++) {
+      const found = await store.findUserForChange(source, resourceId);
+      if (!found) return false;
+      const { stored, all } = found;
+      check(stored);
+      const change = withoutUser(all, resourceId, policy, parts.now());
+      const written = await store.deleteUser(
+        { resourceId, version: stored.version, personId: stored.personId, generation: all.person.generation },
+        change,
+        stored.resource,
+        cause,
+      );
+      if (written) {
+        hint(parts, stored.personId, change);
+        return true;
+      }
+    }
+    throw new UsherError('conflict', 'Too many others change this user at the same time.');
+  }
+}
+
+/**
+ * Changes of one user by this process come one after the other: side by side each but one would lose its compare-and-set and begin again, and with
+ * fifty of them the last would give up.
+ */
+function openTurns() {
+  const tails = new Map<string, Promise<unknown>>();
+  return <T>(key: string, work: () => Promise<T>): Promise<T> => {
+    const before = tails.get(key);
+    const mine = before === undefined ? work() : before.then(work, work);
+    const tail: Promise<unknown> = mine
+      .catch(() => undefined)
+      .finally(() => {
+        if (tails.get(key) === tail) tails.delete(key);
+      });
+    tails.set(key, tail);
+    return mine;
   };
 }
 

@@ -1,9 +1,8 @@
 /** Tokens (hashes only), sources, and when they were last heard of. */
-import type pg from 'pg';
 import { UsherError } from '../errors.ts';
 import { newId } from '../ids.ts';
 import type { AccessStore, LiveToken } from '../ports.ts';
-import { run, transaction } from './database.ts';
+import { type Database, run, transaction } from './database.ts';
 import { isUuid } from './intake.ts';
 
 interface TokenRow {
@@ -33,12 +32,13 @@ const tokensPerSource = 2;
 
 const alive = 'revoked_at is null and (expires_at is null or expires_at > now())';
 
-export function accessStore(pool: pg.Pool): AccessStore {
+export function accessStore({ pool, reads }: Database): AccessStore {
   return {
     async liveTokens() {
       return (
         await run<TokenRow>(
-          pool,
+          // Not over the pool: whoever waits for a lock there must not keep everybody else out.
+          reads,
           { name: 'live-tokens', text: `select * from tokens where ${alive} order by created_at` },
           [],
         )

@@ -1,4 +1,5 @@
 /** The way to PostgreSQL: pools, Kysely over one of them, and the translation of its faults. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Kysely, PostgresDialect } from 'kysely';
 import pg from 'pg';
 import { UsherError } from '../errors.ts';
@@ -147,6 +148,11 @@ export async function transaction<T>(pool: pg.Pool, work: (client: pg.PoolClient
     throw translate(error);
   }
   let broken: Error | undefined;
+  // The pool listens to idle clients only: a lent one that breaks without a listener would end the process.
+  const onError = (error: Error): void => {
+    broken = error;
+  };
+  client.on('error', onError);
   try {
     await client.query('begin');
     const result = await work(client);
@@ -158,7 +164,34 @@ export async function transaction<T>(pool: pg.Pool, work: (client: pg.PoolClient
     });
     throw translate(error);
   } finally {
+    client.off('error', onError);
     // A connection that could not roll back is thrown away, not handed to the next caller.
     client.release(broken);
+  }
+}
+
+/** A statement that commits: over the lanes, and where it would wait for a row, over a connection of its own. */
+export async function commit<R extends pg.QueryResultRow>(
+  { commits, pool }: Pick<Database, 'commits' | 'pool'>,
+  statement: Named,
+  values: unknown[],
+): Promise<R[]> {
+  try {
+    return await run<R>(commits, statement, values);
+  } catch (error) {
+    if ((error as { code?: string }).code !== '55P03') throw error;
+    return run<R>(pool, statement, values);
+  }
+}
+
+/** A transaction that met a deadlock or a serialisation fault is begun again; `work` must be repeatable. */
+export async function repeatable<T>(pool: pg.Pool, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await transaction(pool, work);
+    } catch (error) {
+      if (!(error instanceof UsherError) || error.code !== 'conflict' || tries >= 6) throw error;
+      await sleep(Math.random() * 20 * 2 ** tries);
+    }
   }
 }

@@ -5,7 +5,7 @@
 import type pg from 'pg';
 import { UsherError } from '../errors.ts';
 import type { Cause, GroupStore, Member, MemberChanges, StoredGroup } from '../ports.ts';
-import { type Database, run, transaction } from './database.ts';
+import { type Database, repeatable, run } from './database.ts';
 import { isUuid } from './intake.ts';
 import { type Listed, listPage, listPlaces } from './list.ts';
 
@@ -33,7 +33,8 @@ const groupFrom = (row: GroupRow): StoredGroup => ({
 
 const membersText = `(select jsonb_agg(jsonb_build_object('value', m.member_id, 'type', m.kind, 'display',
   case m.kind when 'User' then coalesce(d.resource ->> 'displayName', d.user_name) else n.display_name end) order by m.member_id)
-  from group_members m left join directory_users d on d.resource_id = m.member_id left join groups n on n.group_id = m.member_id where m.group_id = g.group_id)`;
+  from group_members m left join directory_users d on d.resource_id = m.member_id and d.deleted_at is null left join groups n on n.group_id = m.member_id
+  where m.group_id = g.group_id and (m.kind <> 'User' or d.resource_id is not null))`;
 
 const foldName = (name: string): string => name.normalize('NFC').toLowerCase();
 
@@ -49,14 +50,16 @@ const listedGroups: Listed = {
 export function groupStore({ pool, lists }: Database, groupsMatter: boolean): GroupStore {
   return {
     createGroup: (source, groupId, fields, memberIds, cause) =>
-      transaction(pool, async (client) => {
+      repeatable(pool, async (client) => {
         const { rows } = await client.query<GroupRow>(
           'insert into groups (group_id, source, external_id, display_name, display_key) values ($1, $2, $3, $4, $5) returning *',
           [groupId, source, fields.externalId, fields.displayName, foldName(fields.displayName)],
         );
         const row = rows[0];
         if (!row) throw new UsherError('internal', 'The insert returned nothing.');
-        await memberChanges(client, groupFrom(row), groupsMatter, cause).add(memberIds);
+        const touched = new Set<string>();
+        await memberChanges(client, groupFrom(row), touched, cause).add(memberIds);
+        await mark(client, groupsMatter, touched);
         const made = await client.query<GroupRow>(
           `select g.*, ${membersText} as members from groups g where group_id = $1`,
           [groupId],
@@ -91,21 +94,22 @@ export function groupStore({ pool, lists }: Database, groupsMatter: boolean): Gr
     groupPlaces: (source, every) => listPlaces(lists, listedGroups, source, every),
 
     changeGroup: (source, groupId, edit, cause) =>
-      transaction(pool, async (client) => {
+      repeatable(pool, async (client) => {
         const group = await lockGroup(client, source, groupId);
         if (!group) return null;
-        let touched = 0;
-        const counted = counting(memberChanges(client, group, groupsMatter, cause), (count) => {
-          touched += count;
+        let changes = 0;
+        const touched = new Set<string>();
+        const counted = counting(memberChanges(client, group, touched, cause), (count) => {
+          changes += count;
         });
         const fields = await edit(group, counted);
         const renamed = fields.displayName !== group.displayName || fields.externalId !== group.externalId;
-        if (!renamed && touched === 0) return group;
-        if (renamed && groupsMatter)
-          await client.query(
-            `update people set reconsider = reconsider + 1, next_at = now() where person_id in (${membersPeople})`,
-            [groupId],
-          );
+        if (!renamed && changes === 0) return group;
+        if (renamed && groupsMatter) {
+          const below = await client.query<{ person_id: string }>(membersPeople, [groupId]);
+          for (const row of below.rows) touched.add(row.person_id);
+        }
+        await mark(client, groupsMatter, touched);
         const { rows } = await client.query<GroupRow>(
           `update groups set display_name = $2, display_key = $3, external_id = $4, version = version + 1, last_modified_at = greatest(now(), last_modified_at + interval '1 millisecond')
            where group_id = $1 returning *`,
@@ -115,16 +119,28 @@ export function groupStore({ pool, lists }: Database, groupsMatter: boolean): Gr
       }),
 
     deleteGroup: (source, groupId, check, cause) =>
-      transaction(pool, async (client) => {
+      repeatable(pool, async (client) => {
         const group = await lockGroup(client, source, groupId);
         if (!group) return false;
         check(group);
-        await memberChanges(client, group, groupsMatter, cause).removeAll();
+        const touched = new Set<string>();
+        await memberChanges(client, group, touched, cause).removeAll();
+        await mark(client, groupsMatter, touched);
         await client.query('delete from group_members where member_id = $1', [groupId]);
         await client.query('delete from groups where group_id = $1', [groupId]);
         return true;
       }),
   };
+}
+
+/** Once, at the end and in one order, so that two changes of groups with the same people do not lock each other out. */
+async function mark(client: pg.PoolClient, groupsMatter: boolean, people: Set<string>): Promise<void> {
+  if (!groupsMatter || people.size === 0) return;
+  await client.query(
+    `with locked as (select person_id from people where person_id = any ($1::uuid[]) order by person_id for update)
+     update people set reconsider = reconsider + 1, next_at = now() where person_id in (select person_id from locked)`,
+    [[...people]],
+  );
 }
 
 const membersPeople =
@@ -156,24 +172,17 @@ function counting(changes: MemberChanges, count: (touched: number) => void): Mem
   };
 }
 
-function memberChanges(client: pg.PoolClient, group: StoredGroup, groupsMatter: boolean, cause: Cause): MemberChanges {
-  /** What every change leaves behind: a history row per person, and the mark for a new look, in one order so that two changes do not lock each other out. */
+function memberChanges(client: pg.PoolClient, group: StoredGroup, touched: Set<string>, cause: Cause): MemberChanges {
+  /** What every change leaves behind: a history row per person, here or below; the marks for a new look are set at the end. */
   const touch = async (change: string, parameters: unknown[], action: string): Promise<number> => {
     const base = parameters.length;
-    const { rows } = await client.query<{ touched: string }>(
+    const { rows } = await client.query<{ touched: string; people: string[] | null }>(
       `with recursive changed as (${change}),
        -- A changed group stands for everybody below it.
        below (member_id) as (select member_id from changed union select m.member_id from below b join group_members m on m.group_id = b.member_id),
        persons as (select distinct d.person_id from below b join directory_users d on d.resource_id = b.member_id),
-       h as (insert into history (person_id, actor, cause, action, before, after) select person_id, $${base + 1}, $${base + 2}, $${base + 3}, null, $${base + 4}::jsonb from persons),
-       ${
-         groupsMatter
-           ? `locked as (select person_id from people where person_id in (select person_id from persons) order by person_id for update),
-       p as (update people set reconsider = reconsider + 1, next_at = now() where person_id in (select person_id from locked)),`
-           : ''
-       }
-       n as (select count(*) as touched from changed)
-       select touched from n`,
+       h as (insert into history (person_id, actor, cause, action, before, after) select person_id, $${base + 1}, $${base + 2}, $${base + 3}, null, $${base + 4}::jsonb from persons)
+       select (select count(*) from changed) as touched, (select array_agg(person_id) from persons) as people`,
       [
         ...parameters,
         cause.actor,
@@ -182,6 +191,7 @@ function memberChanges(client: pg.PoolClient, group: StoredGroup, groupsMatter: 
         JSON.stringify({ group: group.displayName, groupId: group.groupId }),
       ],
     );
+    for (const personId of rows[0]?.people ?? []) touched.add(personId);
     return Number(rows[0]?.touched ?? 0);
   };
   const known = async (ids: string[]): Promise<{ id: string; kind: 'User' | 'Group' }[]> => {

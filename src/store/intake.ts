@@ -4,7 +4,7 @@ import type { Candidate } from '../domain/correlate.ts';
 import { foldAddress } from '../domain/email-address.ts';
 import { UsherError } from '../errors.ts';
 import type { Cause, IntakeStore, PersonChange, StoredUser, UserToWrite } from '../ports.ts';
-import { type Database, type Named, run, transaction } from './database.ts';
+import { commit, type Database, type Named, run, transaction } from './database.ts';
 import { type Listed, listPage, listPlaces } from './list.ts';
 import {
   allMembershipsOf,
@@ -194,12 +194,14 @@ const listedUsers: Listed = {
   columns: `u.resource_id, u.source, u.person_id, u.external_id, u.user_name, u.active, u.resource, u.version, u.created_at, u.last_modified_at, ${membershipsOf('u')} as memberships`,
 };
 
-export function intakeStore({ pool, lists, reads, commits }: Database): IntakeStore {
+export function intakeStore(database: Database): IntakeStore {
+  const { pool, lists, reads } = database;
+  const commits: On = { run: (statement, values) => commit(database, statement, values) };
   return {
     async createUnknown(write, personId, change, cause, ownAddresses) {
       const { user, resource } = write;
       const shown = change.shown;
-      const rows = await run<UserRow>(commits, createUnknownBy[ownAddresses.length === 1 ? 'one' : 'several'], [
+      const rows = await commit<UserRow>(database, createUnknownBy[ownAddresses.length === 1 ? 'one' : 'several'], [
         personId,
         change.lifecycle,
         json(change.wish),
@@ -283,7 +285,11 @@ export function intakeStore({ pool, lists, reads, commits }: Database): IntakeSt
   };
 }
 
-type On = Parameters<typeof run>[0];
+/** A connection inside a transaction, or the way of single commits. */
+type On = Parameters<typeof run>[0] | { run(statement: Named, values: unknown[]): Promise<pg.QueryResultRow[]> };
+
+const on = <R extends pg.QueryResultRow>(where: On, statement: Named, values: unknown[]): Promise<R[]> =>
+  'run' in where ? (where.run(statement, values) as Promise<R[]>) : run<R>(where, statement, values);
 type Expected = Parameters<IntakeStore['updateUser']>[0];
 type Written = Awaited<ReturnType<IntakeStore['updateUser']>>;
 
@@ -308,7 +314,7 @@ const writtenFrom = (row: UserRow | undefined): Written =>
 
 /** On a connection of its own, or inside a transaction. */
 export async function writeUser(
-  on: On,
+  where: On,
   expected: Expected,
   write: UserToWrite,
   change: PersonChange,
@@ -319,7 +325,7 @@ export async function writeUser(
     ? [expected.personId, expected.generation]
     : changeValues(expected.personId, expected.generation, change);
   try {
-    const rows = await run<UserRow>(on, change.samePerson ? updateUserOnly : updateUser, [
+    const rows = await on<UserRow>(where, change.samePerson ? updateUserOnly : updateUser, [
       ...person,
       ...userValues(expected, write, difference, cause),
     ]);
@@ -331,14 +337,14 @@ export async function writeUser(
 
 /** A tombstone that the source brings back: the same resource of the same person. */
 export async function reviveUser(
-  on: On,
+  where: On,
   expected: Expected,
   write: UserToWrite,
   change: PersonChange,
   difference: { before: unknown; after: unknown },
   cause: Cause,
 ): Promise<Written> {
-  const rows = await run<UserRow>(on, reviveDeleted, [
+  const rows = await on<UserRow>(where, reviveDeleted, [
     ...changeValues(expected.personId, expected.generation, change),
     ...userValues(expected, write, difference, cause),
   ]);
@@ -346,7 +352,7 @@ export async function reviveUser(
 }
 
 export async function removeUser(
-  on: On,
+  where: On,
   expected: Expected,
   change: PersonChange,
   before: unknown,
@@ -354,7 +360,7 @@ export async function removeUser(
   groups: 'leave' | 'stay' = 'leave',
 ): Promise<boolean> {
   try {
-    const rows = await run(on, groups === 'stay' ? deleteUserOnly : deleteUser, [
+    const rows = await on(where, groups === 'stay' ? deleteUserOnly : deleteUser, [
       ...changeValues(expected.personId, expected.generation, change),
       expected.resourceId,
       expected.version,

@@ -15,6 +15,7 @@ export interface Pipeline {
 
 const width = 4;
 const reconnectMs = 200;
+const lockWaitMs = 150;
 
 export function openPipeline(
   connectionString: string,
@@ -22,6 +23,7 @@ export function openPipeline(
 ): Pipeline {
   const lanes: (Promise<pg.Client> | undefined)[] = Array.from({ length: width });
   const triedAt: number[] = Array.from({ length: width }, () => 0);
+  const waiting: number[] = Array.from({ length: width }, () => 0);
   let turn = 0;
   let closed = false;
 
@@ -49,6 +51,8 @@ export function openPipeline(
     try {
       await client.connect();
       await client.query(planOncePerConnection);
+      // A statement that waits for a row gives its lane back soon; whoever sent it asks again elsewhere.
+      await client.query(`set lock_timeout = ${lockWaitMs}`);
       return client;
     } catch (error) {
       drop();
@@ -58,10 +62,18 @@ export function openPipeline(
 
   return {
     async query(config) {
-      const lane = turn++ % width;
+      // The one with the fewest before it; a lane that something holds up empties last.
+      turn += 1;
+      let lane = turn % width;
+      for (let other = 0; other < width; other++) if ((waiting[other] ?? 0) < (waiting[lane] ?? 0)) lane = other;
       if (closed) throw new Error('Cannot use a pool after calling end on the pool');
       lanes[lane] ??= connect(lane);
-      return (await lanes[lane]).query(config);
+      waiting[lane] = (waiting[lane] ?? 0) + 1;
+      try {
+        return await (await (lanes[lane] as Promise<pg.Client>)).query(config);
+      } finally {
+        waiting[lane] = (waiting[lane] ?? 1) - 1;
+      }
     },
     async close() {
       closed = true;

@@ -16,7 +16,7 @@ export function openStore(database: Database, groupsMatter = true): Store {
     ...intakeStore(database),
     ...stepStore(database.pool),
     ...adminStore(database),
-    ...accessStore(database.pool),
+    ...accessStore(database),
     ...policyStore(database.pool),
     ...groupStore(database, groupsMatter),
     ...requestLogStore(database.pool),

@@ -231,3 +231,54 @@ describe('a group that the policy gives by', () => {
     expect(history).toEqual(expect.arrayContaining(['group.joined', 'group.left']));
   });
 });
+
+describe('groups that share their members, under a rule that asks for one', () => {
+  let usher: Usher;
+  beforeAll(async () => {
+    usher = await startUsher({
+      workers: false,
+      policy: plainPolicy.replace('when: { domain', 'when: { group: { name: Wanted }, domain'),
+    });
+  });
+  afterAll(() => usher.close());
+
+  test('changed all at once end as the last word of each says', async () => {
+    const people: string[] = [];
+    for (let n = 0; n < 24; n++) people.push((await usher.scim('POST', '/Users', scimUser(`shared.${n}`))).body.id);
+    const groups = await Promise.all(
+      Array.from({ length: 6 }, async (_one, n) => {
+        const made = await usher.scim('POST', '/Groups', { schemas: [core], displayName: `Shared ${n}` });
+        return made.body.id as string;
+      }),
+    );
+    const some = () => people.filter(() => Math.random() < 0.4);
+    for (let round = 0; round < 4; round++) {
+      const answers = await Promise.all(
+        groups.map((id, n) =>
+          usher.scim('PUT', `/Groups/${id}`, {
+            schemas: [core],
+            displayName: `Shared ${n} in round ${round}`,
+            members: some().map((value) => ({ value })),
+          }),
+        ),
+      );
+      expect(answers.map((answer) => answer.status)).toEqual(groups.map(() => 200));
+    }
+  });
+
+  test('a user who is deleted while being added is no member afterwards', async () => {
+    for (let n = 0; n < 5; n++) {
+      const { body: user } = await usher.scim('POST', '/Users', scimUser(`ghost.${n}`));
+      const { body: group } = await usher.scim('POST', '/Groups', { schemas: [core], displayName: `Ghosts ${n}` });
+      await Promise.all([
+        usher.scim(
+          'PATCH',
+          `/Groups/${group.id}`,
+          patchOf({ op: 'add', path: 'members', value: [{ value: user.id }] }),
+        ),
+        usher.scim('DELETE', `/Users/${user.id}`),
+      ]);
+      expect((await usher.scim('GET', `/Groups/${group.id}`)).body.members ?? []).toEqual([]);
+    }
+  });
+});

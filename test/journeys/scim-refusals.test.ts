@@ -1,5 +1,8 @@
+import { connect } from 'node:net';
+import { brotliCompressSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { type Answer, call, scimToken, scimUser, someId, startUsher, type Usher } from '../ground/usher.ts';
+import pg from 'pg';
+import { type Answer, call, eventually, scimToken, scimUser, someId, startUsher, type Usher } from '../ground/usher.ts';
 
 let usher: Usher;
 beforeAll(async () => {
@@ -260,4 +263,210 @@ test('a paused source is told to come again, and nothing is swallowed', async ()
   expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
   await usher.api('POST', '/sources/scim/resume');
   expect((await usher.scim('POST', '/Users', scimUser('paused'))).status).toBe(201);
+});
+
+/** Bytes as they are, over a connection of their own; the whole answer as text. */
+async function raw(text: string | Buffer): Promise<string> {
+  const { hostname, port } = new URL(usher.address);
+  return new Promise((resolve, reject) => {
+    const socket = connect(Number(port), hostname, () => socket.write(text));
+    let answer = '';
+    socket.setTimeout(5000, () => socket.destroy());
+    socket.on('data', (chunk) => {
+      answer += String(chunk);
+      if (/\r\n\r\n/.test(answer)) socket.end();
+    });
+    socket.on('close', () => resolve(answer));
+    socket.on('error', reject);
+  });
+}
+
+describe('over plain HTTP', () => {
+  const head = `authorization: Bearer ${scimToken}\r\nhost: usher\r\n`;
+
+  test('the absolute form of an address is the same request', async () => {
+    expect(await raw(`GET http://usher/scim/v2/Users?count=0 HTTP/1.1\r\n${head}\r\n`)).toMatch(/^HTTP\/1.1 200/);
+  });
+
+  test('a method that is not allowed is 405 with Allow, whatever body it has or has not', async () => {
+    for (const [method, at] of [
+      ['OPTIONS', '/Users'],
+      ['POST', '/ServiceProviderConfig'],
+      ['PUT', '/Users'],
+    ] as const) {
+      const answer = await usher.scim(method, at);
+      expectScimError(answer, 405);
+      expect(answer.headers.get('allow')).toMatch(/GET/);
+    }
+    expectScimError(await usher.scim('POST', '/Nope'), 404);
+  });
+
+  test('a small body that unpacks without end is refused', async () => {
+    const bomb = brotliCompressSync(Buffer.alloc(64_000_000, ' '));
+    const answers = await Promise.all(
+      Array.from({ length: 5 }, () =>
+        raw(
+          Buffer.concat([
+            Buffer.from(
+              `POST /scim/v2/Users HTTP/1.1\r\n${head}content-type: application/json\r\ncontent-encoding: br\r\ncontent-length: ${bomb.length}\r\n\r\n`,
+            ),
+            bomb,
+          ]),
+        ),
+      ),
+    );
+    for (const answer of answers) expect(answer).toMatch(/^HTTP\/1.1 413/);
+  });
+
+  test('text that is no UTF-8 is refused', async () => {
+    const body = Buffer.concat([Buffer.from('{"userName":"'), Buffer.from([0xff, 0xfe]), Buffer.from('"}')]);
+    const answer = await raw(
+      Buffer.concat([
+        Buffer.from(
+          `POST /scim/v2/Users HTTP/1.1\r\n${head}content-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n`,
+        ),
+        body,
+      ]),
+    );
+    expect(answer).toMatch(/^HTTP\/1.1 400/);
+  });
+});
+
+describe('the request log', () => {
+  const logged = async (id: string) =>
+    (await usher.api('GET', '/requests?limit=500')).body.items.find(
+      (request: { requestId: string }) => request.requestId === id,
+    );
+
+  test('keeps the neighbours of a request that holds what can not be stored', async () => {
+    await Promise.all([
+      usher.scim('GET', '/Users/%00', undefined, { 'x-request-id': 'spoiled' }),
+      usher.scim('POST', '/Users', scimUser('beside.a.nul'), { 'x-request-id': 'beside' }),
+      usher.scim(
+        'POST',
+        '/Users',
+        { ...scimUser('with.a.nul'), nothingOfOurs: 'a\u0000b' },
+        { 'x-request-id': 'inside' },
+      ),
+    ]);
+    for (const id of ['spoiled', 'beside', 'inside'])
+      await eventually(
+        () => logged(id),
+        (entry) => entry !== undefined,
+      );
+  });
+
+  test('shows no password, however it is spelt', async () => {
+    const { body } = await usher.scim('POST', '/Users', scimUser('has.password'));
+    const secret = 'Correct-Horse-9';
+    await usher.scim('PATCH', `/Users/${body.id}`, patchOf({ Op: 'Replace', Path: 'Password', Value: secret }), {
+      'x-request-id': 'pw-1',
+    });
+    const asked = await usher.scim('GET', `/Users?filter=${encodeURIComponent(`password eq "${secret}"`)}`, undefined, {
+      'x-request-id': 'pw-2',
+    });
+    expectScimError(asked, 403, 'sensitive');
+    await usher.scim('POST', '/Users/.search', { filter: `password sw "${secret}"` }, { 'x-request-id': 'pw-3' });
+    for (const id of ['pw-1', 'pw-2', 'pw-3']) {
+      const entry = await eventually(
+        () => logged(id),
+        (found) => found !== undefined,
+      );
+      expect(JSON.stringify(entry)).not.toContain(secret);
+    }
+  });
+});
+
+describe('what one request may cost', () => {
+  test('a PATCH whose filters compare too much is refused before it compares', async () => {
+    const { body } = await usher.scim('POST', '/Users', {
+      ...scimUser('many.values'),
+      emails: Array.from({ length: 200 }, (_one, n) => ({
+        type: 'other',
+        value: `${'x'.repeat(500)}${n}@contoso.com`,
+      })),
+    });
+    const path = `emails[${Array.from({ length: 200 }, () => 'value co "q"').join(' or ')}]`;
+    expectScimError(
+      await usher.scim('PATCH', `/Users/${body.id}`, patchOf(...Array(200).fill({ op: 'remove', path }))),
+      400,
+      'tooMany',
+    );
+  });
+
+  test('an object of thousands of attributes is refused', async () => {
+    const many = Object.fromEntries(Array.from({ length: 5000 }, (_one, n) => [`k${n}`, 1]));
+    expectScimError(await usher.scim('POST', '/Users', { ...scimUser('many.keys'), ...many }), 400, 'tooMany');
+  });
+});
+
+test('fifty PATCHes of one user at once all land', async () => {
+  const { body } = await usher.scim('POST', '/Users', scimUser('fifty.patches'));
+  const answers = await Promise.all(
+    Array.from({ length: 50 }, (_one, n) =>
+      usher.scim(
+        'PATCH',
+        `/Users/${body.id}`,
+        patchOf({ op: 'add', path: 'emails', value: [{ type: 'other', value: `e${n}@contoso.com` }] }),
+      ),
+    ),
+  );
+  expect(answers.map((answer) => answer.status)).toEqual(Array(50).fill(200));
+  expect((await usher.scim('GET', `/Users/${body.id}`)).body.emails.length).toBeGreaterThanOrEqual(50);
+});
+
+test('a connection that breaks inside a change of a group is 503, and the process goes on', async () => {
+  const { body: group } = await usher.scim('POST', '/Groups', {
+    schemas: ['urn:ietf:params:scim:schemas:core:2.0:Group'],
+    displayName: 'Broken off',
+  });
+  const other = new pg.Client({ connectionString: usher.databaseUrl });
+  await other.connect();
+  await other.query('begin');
+  await other.query('select 1 from groups where group_id = $1 for update', [group.id]);
+  const waiting = usher.scim(
+    'PATCH',
+    `/Groups/${group.id}`,
+    patchOf({ op: 'replace', path: 'displayName', value: 'Anew' }),
+  );
+  await eventually(
+    async () =>
+      (
+        await other.query(
+          `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+        )
+      ).rowCount,
+    (count) => (count ?? 0) > 0,
+  );
+  const answer = await waiting;
+  expectScimError(answer, 503);
+  expect(answer.headers.get('retry-after')).not.toBeNull();
+  await other.query('rollback');
+  await other.end();
+  expect((await usher.scim('GET', '/Groups?count=1')).status).toBe(200);
+});
+
+test('a user whose row is held does not hold up the others', async () => {
+  const { body } = await usher.scim('POST', '/Users', scimUser('held.row'));
+  const other = new pg.Client({ connectionString: usher.databaseUrl });
+  await other.connect();
+  await other.query('begin');
+  await other.query(
+    'select 1 from people where person_id = (select person_id from directory_users where resource_id = $1) for update',
+    [body.id],
+  );
+  let held = true;
+  const waiting = usher
+    .scim('PATCH', `/Users/${body.id}`, patchOf({ op: 'replace', path: 'displayName', value: 'Later' }))
+    .finally(() => {
+      held = false;
+    });
+  const beside = await Promise.all(
+    Array.from({ length: 16 }, (_one, n) => usher.scim('POST', '/Users', scimUser(`beside.held.${n}`))),
+  );
+  expect(beside.map((answer) => answer.status)).toEqual(Array(16).fill(201));
+  expect(held).toBe(true);
+  await other.query('rollback');
+  await other.end();
+  expect((await waiting).status).toBe(200);
 });

@@ -23,6 +23,10 @@ export async function runBulk(asked: Asked, endpoints: Record<string, Endpoint>,
   const ids = new Map<string, string>();
   const names = new Set(operations.map((operation) => operation.bulkId).filter((bulkId) => bulkId !== null));
   const results = new Map<number, Resource>();
+  /** What each operation refers to, and by whom each bulkId is made: read once, not at every turn. */
+  const referred = new Map(operations.map((operation) => [operation, references([operation.data, operation.id])]));
+  const makers = new Map(operations.map((operation) => [operation.bulkId, operation] as const).reverse());
+  let turns = 0;
   const later: { endpoint: string; id: string; members: string[] }[] = [];
   let errors = 0;
   let waiting = operations;
@@ -36,10 +40,12 @@ export async function runBulk(asked: Asked, endpoints: Record<string, Endpoint>,
   };
 
   while (waiting.length > 0 && !(failOnErrors > 0 && errors >= failOnErrors)) {
+    // A long list of operations gives others their turn.
+    if (++turns % 20 === 0) await new Promise((resolve) => setImmediate(resolve));
     const unresolved = (operation: BulkOperation) =>
-      references([operation.data, operation.id]).filter((bulkId) => !ids.has(bulkId));
+      (referred.get(operation) ?? []).filter((bulkId) => !ids.has(bulkId));
     const ready = waiting.find((operation) =>
-      unresolved(operation).every((bulkId) => !names.has(bulkId) || hasFailed(operations, results, bulkId)),
+      unresolved(operation).every((bulkId) => !names.has(bulkId) || hasFailed(makers, results, bulkId)),
     );
     const next =
       ready ??
@@ -199,8 +205,8 @@ function resolve(value: unknown, ids: Map<string, string>): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, resolve(entry, ids)]));
 }
 
-function hasFailed(operations: BulkOperation[], results: Map<number, Resource>, bulkId: string): boolean {
-  const maker = operations.find((operation) => operation.bulkId === bulkId);
+function hasFailed(makers: Map<string | null, BulkOperation>, results: Map<number, Resource>, bulkId: string): boolean {
+  const maker = makers.get(bulkId);
   return maker !== undefined && results.has(maker.index);
 }
 

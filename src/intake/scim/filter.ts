@@ -145,6 +145,8 @@ class Parser {
       if (sub) return { extension: null, attribute: sub, sub: null };
     } else {
       const path = resolvePath(this.schema, word);
+      if (path?.attribute?.returned === 'never')
+        throw new UsherError('sensitive', `«${path.attribute.name}» is never compared.`);
       if (path?.attribute) return path;
     }
     this.at = start;

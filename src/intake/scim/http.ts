@@ -4,6 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { parse as parseQuery } from 'node:querystring';
+import { Transform } from 'node:stream';
 import { createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
 import { UsherError } from '../../errors.ts';
 import type { Caller } from './endpoint.ts';
@@ -29,7 +30,7 @@ export const scimPath = '/scim/v2';
 
 /** Is this address below `/scim/v2`, in any letter case? */
 export function isScim(url: string): boolean {
-  return /^\/scim\/v2(?:[/?]|$)/i.test(url);
+  return /^(?:https?:\/\/[^/?]*)?\/scim\/v2(?:[/?]|$)/i.test(url);
 }
 
 export function openExchange(
@@ -38,7 +39,8 @@ export function openExchange(
   publicUrl: string | null,
   requestId: string,
 ): Exchange {
-  const url = request.url ?? '/';
+  // RFC 9112 section 3.2.2: the absolute form, as a proxy sends it, is the same request.
+  const url = (request.url ?? '/').replace(/^https?:\/\/[^/?]*/i, '');
   const question = url.indexOf('?');
   const whole = question < 0 ? url : url.slice(0, question);
   return {
@@ -84,11 +86,14 @@ export async function readJson(request: IncomingMessage, limitBytes: number): Pr
   if (bytes.length === 0) throw new UsherError('invalid_syntax', 'The body is empty.');
   checkDepth(bytes);
   try {
-    return JSON.parse(bytes.toString('utf8').replace(/^\uFEFF/, '')) as unknown;
+    // Drops a byte order mark, and refuses what is no UTF-8 (RFC 8259 section 8.1).
+    return JSON.parse(utf8.decode(bytes)) as unknown;
   } catch (error) {
     throw new UsherError('invalid_syntax', 'The body is no JSON.', { cause: error });
   }
 }
+
+const utf8 = new TextDecoder('utf-8', { fatal: true });
 
 /** RFC 7644 section 3.1 and 3.8. */
 function checkMediaType(request: IncomingMessage): void {
@@ -109,7 +114,7 @@ function checkMediaType(request: IncomingMessage): void {
     throw new UsherError('unsupported_media_type', `charset ${charset} is not supported.`);
 }
 
-const decoders = { gzip: createGunzip, deflate: createInflate, br: createBrotliDecompress };
+const decoders = { gzip: createGunzip, 'x-gzip': createGunzip, deflate: createInflate, br: createBrotliDecompress };
 
 async function readBody(request: IncomingMessage, limitBytes: number): Promise<Buffer> {
   const encoding = (request.headers['content-encoding'] ?? 'identity').toLowerCase();
@@ -124,14 +129,18 @@ async function readBody(request: IncomingMessage, limitBytes: number): Promise<B
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let length = 0;
-    const cut = (error: unknown) =>
+    const cut = (error: unknown) => {
+      if (stream instanceof Transform) stream.destroy();
       reject(new UsherError('invalid_syntax', 'The body did not arrive whole.', { cause: error }));
+    };
     stream.on('data', (chunk: Buffer) => {
       length += chunk.length;
       // Also counted unpacked: a small body can unpack to any size.
       if (length > limitBytes) {
-        if (stream !== request) request.unpipe();
+        request.unpipe();
         stream.removeAllListeners('data');
+        // A decoder that is merely not listened to goes on unpacking.
+        if (stream instanceof Transform) stream.destroy();
         reject(tooLarge());
       } else chunks.push(chunk);
     });
@@ -145,10 +154,14 @@ async function readBody(request: IncomingMessage, limitBytes: number): Promise<B
 /** Deeper than any SCIM resource; what walks a body may recurse this far. */
 const deepestBody = 32;
 
-/** Counts brackets outside of texts, before anything is parsed: one pass, no recursion. */
+/** More attributes than any schema has; every one of them is looked up. */
+const mostKeys = 1000;
+
+/** Counts brackets and keys outside of texts, before anything is parsed: one pass, no recursion. */
 function checkDepth(body: Buffer): void {
   let depth = 0;
   let inText = false;
+  const keys: number[] = [];
   for (let at = 0; at < body.length; at++) {
     const byte = body[at];
     if (inText) {
@@ -158,9 +171,18 @@ function checkDepth(body: Buffer): void {
     else if (byte === 0x7b || byte === 0x5b) {
       if (++depth > deepestBody)
         throw new UsherError('invalid_syntax', `The body is nested deeper than ${deepestBody}.`);
+      keys[depth] = 0;
     } else if (byte === 0x7d || byte === 0x5d) depth--;
+    else if (byte === 0x3a) {
+      keys[depth] = (keys[depth] ?? 0) + 1;
+      if ((keys[depth] ?? 0) > mostKeys)
+        throw new UsherError('too_many', `One object of the body has more than ${mostKeys} attributes.`);
+    }
   }
 }
+
+/** What is left of a refused body this small is read to its end, and the connection kept. Bytes. */
+const smallBody = 65_536;
 
 export function send(
   { request, response, requestId }: Exchange,
@@ -171,7 +193,7 @@ export function send(
   const text = body === undefined ? '' : JSON.stringify(body);
   // Left in the pipe, the rest of a refused body would be read as the next request.
   if (!request.complete) {
-    headers.Connection = 'close';
+    if (!(Number(request.headers['content-length']) <= smallBody)) headers.Connection = 'close';
     request.resume();
   }
   response.writeHead(status, {

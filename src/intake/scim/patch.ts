@@ -58,18 +58,46 @@ export function applyPatch(
   schema: ResourceSchema,
 ): { resource: Resource; changed: boolean } {
   const result = structuredClone(resource);
-  for (const operation of operations) applyOperation(result, operation, schema);
+  const budget = { left: mostWork };
+  for (const operation of operations) applyOperation(result, operation, schema, budget);
   for (const { urn } of schema.extensions) if (isEmpty(result[urn])) delete result[urn];
   return { resource: result, changed: !sameValues(resource, result) };
+}
+
+/** What one PATCH may compare: filters × values, longer texts counting more. About 20 ms. */
+const mostWork = 300_000;
+
+/** Before anything is compared: a PATCH of many filters over many long values would hold everybody up. */
+function spend(budget: { left: number }, filter: Filter, list: unknown): void {
+  const values = Array.isArray(list) ? list : [list];
+  let weight = 0;
+  for (const value of values) {
+    weight += 1;
+    for (const part of value !== null && typeof value === 'object' ? Object.values(value) : [value])
+      if (typeof part === 'string') weight += part.length / 200;
+  }
+  budget.left -= weight * termsOf(filter);
+  if (budget.left < 0)
+    throw new UsherError('too_many', 'The filters of this PATCH compare too much; send fewer operations at a time.');
+}
+
+function termsOf(filter: Filter): number {
+  if (filter.kind === 'and' || filter.kind === 'or') return filter.terms.reduce((sum, term) => sum + termsOf(term), 0);
+  return filter.kind === 'not' ? termsOf(filter.term) : 1;
 }
 
 const isEmpty = (value: unknown): boolean =>
   value !== null && typeof value === 'object' && Object.keys(value).length === 0;
 
-function applyOperation(resource: Resource, { op, path, value }: Operation, schema: ResourceSchema): void {
+function applyOperation(
+  resource: Resource,
+  { op, path, value }: Operation,
+  schema: ResourceSchema,
+  budget: { left: number },
+): void {
   if (path === null) {
     if (op === 'remove') throw new UsherError('no_target', 'A remove needs a path.');
-    applyWithoutPath(resource, op, value, schema);
+    applyWithoutPath(resource, op, value, schema, budget);
     return;
   }
   const target = parsePatchPath(path, schema);
@@ -82,11 +110,18 @@ function applyOperation(resource: Resource, { op, path, value }: Operation, sche
     throw new UsherError('mutability', `${path} is read-only.`);
   if (op !== 'remove' && value === undefined)
     throw new UsherError('invalid_value', `The ${op} of ${path} has no value.`);
+  if (target.filter) spend(budget, target.filter, holderOf(resource, extension)[attribute.name]);
   applyToAttribute(resource, op, target, value);
 }
 
 /** An object of attributes; keys may be dotted or URN-qualified (Entra ID), read-only ones are skipped (Okta sends its id along). */
-function applyWithoutPath(resource: Resource, op: 'add' | 'replace', value: unknown, schema: ResourceSchema): void {
+function applyWithoutPath(
+  resource: Resource,
+  op: 'add' | 'replace',
+  value: unknown,
+  schema: ResourceSchema,
+  budget: { left: number },
+): void {
   if (value === null || typeof value !== 'object' || Array.isArray(value))
     throw new UsherError('invalid_value', `A ${op} without a path needs an object of attributes.`);
   for (const [key, entry] of Object.entries(value)) {
@@ -102,6 +137,7 @@ function applyWithoutPath(resource: Resource, op: 'add' | 'replace', value: unkn
       continue;
     }
     if (attribute.mutability === 'readOnly' || target.sub?.mutability === 'readOnly') continue;
+    if (target.filter) spend(budget, target.filter, holderOf(resource, extension)[attribute.name]);
     applyToAttribute(resource, op, target, entry);
   }
 }

@@ -27,6 +27,8 @@ export function openRequestLog(store: RequestLogStore, log: Log): RequestLog & {
     if (batch.length > 0) {
       writing = writing
         .then(() => store.logRequests(batch))
+        // What one of them spoils the others need not: each by itself.
+        .catch(() => Promise.all(batch.map((request) => store.logRequests([request]))).then(() => undefined))
         .catch((error: unknown) => log.warn({ err: error, requests: batch.length }, 'requests were not logged'));
     }
     return writing;
@@ -41,7 +43,14 @@ export function openRequestLog(store: RequestLogStore, log: Log): RequestLog & {
       if (now !== second) [second, reads] = [now, 0];
       const plainRead = request.method === 'GET' && request.status < 400;
       if (plainRead && ++reads > readsPerSecond) return;
-      if (gathered.length < mostGathered) gathered.push({ ...request, body: withoutSecrets(request.body) });
+      if (gathered.length < mostGathered)
+        gathered.push({
+          ...request,
+          requestId: storable(request.requestId),
+          path: storable(request.path),
+          answer: request.answer === null ? null : storable(request.answer),
+          body: withoutSecrets(request.body),
+        });
     },
     flush: write,
     async close() {
@@ -54,20 +63,37 @@ export function openRequestLog(store: RequestLogStore, log: Log): RequestLog & {
 
 const secretNames = /password|secret|token|authorization/i;
 
-/** As JSON text. The long ones are left out before anything walks them, and only those that name a secret are walked at all. */
+/** As JSON text. The long ones are left out before anything walks them. */
 export function withoutSecrets(body: unknown): string | null {
   if (body === undefined || body === null) return null;
   const text = JSON.stringify(body);
   if (text.length > mostBodyCharacters) return JSON.stringify({ leftOut: `${text.length} characters` });
-  if (!secretNames.test(text)) return text;
-  const hidden = JSON.stringify(body, (key, value: unknown) => (secretNames.test(key) ? '[left out]' : value));
-  // A PATCH names the attribute in its path and carries the value beside it.
-  return JSON.stringify(
-    JSON.parse(hidden, (_key, value: unknown) => {
-      const operation = value as { path?: unknown; value?: unknown } | null;
-      return operation !== null && typeof operation === 'object' && secretNames.test(String(operation.path ?? ''))
-        ? { ...operation, value: '[left out]' }
-        : value;
-    }),
-  );
+  // A text whose quotes or escapes could hide a secret is no JSON of ours to look into.
+  if (typeof body === 'string') return JSON.stringify(secretNames.test(body) ? '[left out]' : storable(body));
+  const plain = !secretNames.test(text);
+  const hidden = (value: unknown): unknown => {
+    if (typeof value === 'string') return !plain && /password\W/i.test(value) ? '[left out]' : storable(value);
+    if (value === null || typeof value !== 'object') return value;
+    if (Array.isArray(value)) return value.map(hidden);
+    const entries = Object.entries(value);
+    // A PATCH names the attribute in its path, in any letter case, and carries the value beside it.
+    const path = entries.find(([key]) => key.toLowerCase() === 'path')?.[1];
+    const aboutSecret = !plain && typeof path === 'string' && secretNames.test(path);
+    return Object.fromEntries(
+      entries.map(([key, entry]) => [
+        storable(key),
+        !plain && (secretNames.test(key) || (aboutSecret && /^(path|value)$/i.test(key)))
+          ? '[left out]'
+          : hidden(entry),
+      ]),
+    );
+  };
+  return JSON.stringify(hidden(body));
+}
+
+/** PostgreSQL takes neither U+0000 nor half a surrogate; one such text would lose its neighbours, too. */
+export function storable(text: string): string {
+  return text
+    .replaceAll('\0', '\ufffd')
+    .replace(/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g, '\ufffd');
 }

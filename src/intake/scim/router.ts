@@ -52,10 +52,11 @@ export function scimHandler(parts: ScimParts): (request: IncomingMessage, respon
   const perform = async (exchange: Exchange): Promise<Reply> => {
     const caller = await authenticate(exchange);
     const { request } = exchange;
+    const route = routes(exchange);
     // A GET may carry any type and body: Okta sends a type with every request.
     if (request.method !== 'GET' && request.method !== 'HEAD' && request.method !== 'DELETE')
       exchange.body = await readJson(request, limits.bodyBytes);
-    return routes(exchange, {
+    return route({
       base: exchange.base,
       caller,
       query: exchange.query,
@@ -81,7 +82,7 @@ export function scimHandler(parts: ScimParts): (request: IncomingMessage, respon
           source: exchange.caller.source,
           at,
           method: request.method ?? '',
-          path: (request.url ?? '').slice(0, 2000),
+          path: loggedPath(request.url ?? ''),
           status: response.statusCode,
           tookMs: now().getTime() - at.getTime(),
           body: exchange.body,
@@ -138,7 +139,8 @@ function routeTable(endpoints: Record<string, Endpoint>, limits: ScimLimits) {
   table['/schemas'] = { GET: (asked) => discovered(asked, listed(schemaList)) };
   table['/schemas/:id'] = { GET: (asked, id, exchange) => one(schemaByUrn(id, asked.base), exchange) };
 
-  return async (exchange: Exchange, asked: Asked): Promise<Reply> => {
+  /** Judged before the body is read: a method that is not allowed is that, whatever was sent with it. */
+  return (exchange: Exchange): ((asked: Asked) => Promise<Reply> | Reply) => {
     const [, first = '', second, ...more] = exchange.path.replace(/\/$/, '').split('/');
     const station = `/${first.toLowerCase()}`;
     if (station === '/me')
@@ -155,7 +157,8 @@ function routeTable(endpoints: Record<string, Endpoint>, limits: ScimLimits) {
       exchange.response.setHeader('Allow', Object.keys(methods).join(', '));
       throw new UsherError('method_not_allowed', `Use ${Object.keys(methods).join(', ')}.`);
     }
-    return route(asked, decoded(second ?? ''), exchange);
+    const id = decoded(second ?? '');
+    return (asked) => route(asked, id, exchange);
   };
 }
 
@@ -167,6 +170,20 @@ function decoded(part: string): string {
     return decodeURIComponent(part);
   } catch (error) {
     throw new UsherError('invalid_syntax', 'The request can not be read.', { cause: error });
+  }
+}
+
+/** A question that names a secret is not written down. */
+function loggedPath(url: string): string {
+  const path = url.slice(0, 2000);
+  return /password/i.test(decodeLoosely(path)) ? `${path.split('?')[0]}?[left out]` : path;
+}
+
+function decodeLoosely(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
   }
 }
 
