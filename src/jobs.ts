@@ -3,7 +3,8 @@ import type { QueueName } from './ports.ts';
 
 export const queueConcurrency: Record<QueueName, number> = {
   'create-user': 8,
-  'check-delegation': 8,
+  // Many at once, because they are gathered into batches of 20; how many batches run is found out.
+  'check-delegation': 100,
   'assign-license': 8,
   'assign-booking-pages': 8,
   offboard: 4,

@@ -6,7 +6,7 @@ import type { AccountPage, AccountUser, SeatAnswer, UserChanges } from './domain
 import type { BrakeAnswer } from './domain/brake.ts';
 import type { Condition, Conditions } from './domain/conditions.ts';
 import type { Candidate } from './domain/correlate.ts';
-import type { DedicatedMailbox, MailboxReading } from './domain/delegation.ts';
+import type { DedicatedMailbox, MailboxDelivery, MailboxReading } from './domain/delegation.ts';
 import type { Lane, Step } from './domain/next-steps.ts';
 import type { RemovalState } from './domain/offboard.ts';
 import type { DirectoryUser, Leave, Lifecycle, Person, Role, Wish } from './domain/person.ts';
@@ -287,7 +287,17 @@ export interface Settlement {
   requiredConditions: string[];
 }
 
+/** A delegated mailbox whose delivery of meeting messages was not read for a week. */
+export interface DeliveryDue {
+  personId: string;
+  who: string;
+  mailboxKey: string;
+}
+
 export interface StepStore {
+  takeDeliveryDue(limit: number): Promise<DeliveryDue[]>;
+  /** Noted beside the evidence of a true delegation; the condition itself stays as it is. */
+  noteDelivery(personId: string, note: Record<string, unknown>): Promise<void>;
   load(personId: string): Promise<KnownPerson | null>;
   /** Takes the lane's lease and raises its fence; null when somebody else holds it. */
   claim(personId: string, lane: Lane, leaseSeconds: number): Promise<{ known: KnownPerson; fence: Fence } | null>;
@@ -397,6 +407,8 @@ export interface AdminStore {
   openProvisions(limit: number): Promise<Provision[]>;
   finishProvision(provisionId: string, result: ProvisionResult): Promise<void>;
   offboard(personId: string, cause: Cause): Promise<boolean>;
+  /** The delegation of these people, of all, or of those where it is not true, is looked at now. Answers whom. */
+  recheckDelegation(personIds: string[] | null, all: boolean): Promise<string[]>;
   runs(): Promise<Run[]>;
   /** How many removals were decided; null when there is no such run. */
   decideRun(
@@ -685,6 +697,10 @@ export interface Calendars {
   /** Tries the keys in order: object id, user principal name, address. Throws `throttled`, `graph_unavailable`, `connection_down`. */
   readDelegation(mailboxKeys: string[]): Promise<MailboxReading>;
   dedicatedMailbox(address: string): Promise<DedicatedMailbox>;
+  /** Assisted grant: makes the address a delegate of the primary calendar, or raises what it has. Says whether the tenant took it; whether it holds is read back. */
+  grantDelegation(mailboxKey: string, address: string, dedicatedAddresses: string[]): Promise<'accepted' | 'refused'>;
+  /** Who receives meeting messages, and what kind of mailbox it is; null when the connection may not ask (MailboxSettings.Read). */
+  readDelivery(mailboxKey: string): Promise<MailboxDelivery | null>;
 }
 
 /** What the tenant's directory says of a user; an absent attribute was not sent, a null one is empty. */

@@ -2,6 +2,7 @@
 import { leaverTimer, nextSteps } from '../src/domain/next-steps.ts';
 import { queueConcurrency, queueNames, sweepBatch, sweepEveryMs } from '../src/jobs.ts';
 import type { QueueName, WakeUps } from '../src/ports.ts';
+import { openDeliveryPass } from './delivery-pass.ts';
 import { openRunner, type RunnerParts } from './run-step.ts';
 
 export interface WorkersParts extends Omit<RunnerParts, 'wakeOthers'> {
@@ -99,6 +100,9 @@ export async function startWorkers(parts: WorkersParts, only: QueueName[] = queu
     }
   }
 
+  const deliveries = parts.calendars
+    ? openDeliveryPass({ store, calendars: parts.calendars, log, now: parts.now })
+    : null;
   let stopped = false;
   let sweeping: Promise<void> = Promise.resolve();
   let timer: NodeJS.Timeout | undefined;
@@ -118,6 +122,7 @@ export async function startWorkers(parts: WorkersParts, only: QueueName[] = queu
     async close() {
       stopped = true;
       clearTimeout(timer);
+      await deliveries?.close();
       await sweeping;
       await wakeUps.drain();
     },

@@ -27,6 +27,8 @@ import type {
   SyncStore,
   WakeUps,
 } from '../ports.ts';
+import { delegationRouter } from './delegation.ts';
+import { parse } from './parse.ts';
 
 export interface ApiParts {
   store: AdminStore & AccessStore & RequestLogStore & SyncStore;
@@ -220,6 +222,8 @@ export function apiRouter(parts: ApiParts): Router {
     response.status(201).json({ made: await parts.makePages(linkNames.map(asLinkName)) });
   });
 
+  router.use('/delegation', delegationRouter({ store, wakeUps, policy, now: parts.now, findOne }));
+
   router.get('/policy', (_request, response) => {
     response.json({ version: policy.version, policy });
   });
@@ -293,16 +297,6 @@ const tokenBody = z.strictObject({
   label: z.string().max(200).default(''),
   expiresInDays: z.number().int().min(1).max(3650).optional(),
 });
-
-/** Throws `invalid_value` that names every faulty field. */
-export function parse<S extends z.ZodType>(schema: S, value: unknown): z.output<S> {
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  throw new UsherError(
-    'invalid_value',
-    parsed.error.issues.map((issue) => `${issue.path.join('.') || 'body'}: ${issue.message}`).join('; '),
-  );
-}
 
 export function showPerson(shown: ShownPerson, policy: Policy) {
   const { person, conditions } = shown.known;

@@ -20,11 +20,18 @@ export class ApiRefusal extends Error {
 
 export interface ApiClient {
   get(path: string): Promise<Record<string, unknown>>;
+  /** An answer that is no JSON: CSV, a script. */
+  text(path: string): Promise<string>;
   send(method: 'POST' | 'DELETE', path: string, body?: unknown): Promise<Record<string, unknown>>;
 }
 
 export function openApiClient(target: ApiTarget): ApiClient {
-  const call = async (method: string, at: string, body?: unknown): Promise<Record<string, unknown>> => {
+  const call = async (
+    method: string,
+    at: string,
+    body?: unknown,
+    plain = false,
+  ): Promise<Record<string, unknown> | string> => {
     let response: Response;
     try {
       response = await fetch(`${target.url}/api/v1${at}`, {
@@ -44,6 +51,7 @@ export function openApiClient(target: ApiTarget): ApiClient {
       );
     }
     const text = await response.text();
+    if (plain && response.ok) return text;
     let parsed: Record<string, unknown> = {};
     try {
       parsed = text ? (JSON.parse(text) as Record<string, unknown>) : {};
@@ -62,7 +70,11 @@ export function openApiClient(target: ApiTarget): ApiClient {
       );
     return parsed;
   };
-  return { get: (at) => call('GET', at), send: (method, at, body) => call(method, at, body) };
+  return {
+    get: async (at) => (await call('GET', at)) as Record<string, unknown>,
+    text: async (at) => (await call('GET', at, undefined, true)) as string,
+    send: async (method, at, body) => (await call(method, at, body)) as Record<string, unknown>,
+  };
 }
 
 const fileIn = (dataDir: string): string => path.join(dataDir, 'cli.json');

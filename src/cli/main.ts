@@ -7,12 +7,14 @@ import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import { startWorkers } from '../../workers/main.ts';
 import { compose, type StartWorkers } from '../compose.ts';
 import { ConfigError, notActedOn, parsePolicy, policyJsonSchema, readConfig } from '../config.ts';
+import { doctor } from '../doctor.ts';
 import { steps } from '../domain/next-steps.ts';
 import { UsherError } from '../errors.ts';
 import type { QueueName } from '../ports.ts';
 import { openEmbeddedPostgres } from '../store/embedded-postgres.ts';
 import { migrate } from '../store/migrate.ts';
 import { type ApiClient, ApiRefusal, findTarget, keepTarget, openApiClient } from './api-client.ts';
+import { delegationCommands } from './delegation.ts';
 import { demo } from './demo.ts';
 import { type PersonShown, peopleTable, personCard, type SummaryShown, summaryText } from './show.ts';
 import { table } from './table.ts';
@@ -222,6 +224,8 @@ export async function main(argv: string[], env: NodeJS.ProcessEnv): Promise<numb
       });
   }
 
+  delegationCommands(program, api, say);
+
   const token = program.command('token').description('SCIM tokens; two may be live per source, for rotation');
   token
     .command('create')
@@ -290,6 +294,15 @@ export async function main(argv: string[], env: NodeJS.ProcessEnv): Promise<numb
         ),
       );
     });
+  source
+    .command('poll')
+    .description('read the directory of a polled source now')
+    .argument('<source>')
+    .option('--full', 'everything anew, instead of what changed')
+    .action(async (name: string, options: { full?: boolean }) => {
+      await (await api()).send('POST', `/sources/${id(name)}/poll`, { full: options.full ?? false });
+      say(`${name} is read now. «usher runs» shows what came of it.`);
+    });
   for (const act of ['pause', 'resume'] as const) {
     source
       .command(act)
@@ -299,6 +312,25 @@ export async function main(argv: string[], env: NodeJS.ProcessEnv): Promise<numb
         say(`${name}: ${act === 'pause' ? 'paused; its requests are answered with 503 and come again' : 'resumed'}.`);
       });
   }
+
+  program
+    .command('doctor')
+    .description('every connection, permission and setting tried, with the fix for each fault')
+    .option('--json', 'as JSON')
+    .action(async (options: { json?: boolean }) => {
+      const findings = await doctor(env);
+      print(options.json, { findings }, () =>
+        [
+          table(
+            ['', 'What', 'Found', 'Fix'],
+            findings.map((finding) => [finding.state, finding.what, finding.found, finding.fix ?? '-']),
+          ),
+          '',
+          `${findings.filter((finding) => finding.state === 'fault').length} faults, ${findings.filter((finding) => finding.state === 'warning').length} warnings.`,
+        ].join('\n'),
+      );
+      if (findings.some((finding) => finding.state === 'fault')) exitCode = 1;
+    });
 
   const policyCommand = program.command('policy').description('the policy file');
   policyCommand

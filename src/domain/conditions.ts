@@ -121,7 +121,9 @@ const quickRecheckSeconds: Partial<Record<Reason, number>> = {
  */
 export function nextCheckAt(verdict: Verdict, now: Date, spread: number): Date {
   const base = (verdict.reason && quickRecheckSeconds[verdict.reason]) ?? recheckSeconds[verdict.status];
-  return new Date(now.getTime() + base * 1000 * (0.9 + 0.2 * spread));
+  // What stands is looked at again at least once a day, anywhere in the second half of it: in two days an import of one hour is spread over the day.
+  const share = verdict.status === 'true' ? 0.5 + 0.5 * spread : 0.9 + 0.2 * spread;
+  return new Date(now.getTime() + base * 1000 * share);
 }
 
 /** The condition after a verdict. An unknown never turns a true condition false, nor hides it: it is kept, and the failed look is noted. */
@@ -138,7 +140,7 @@ export function applyVerdict(
       ...before,
       checkedAt: now,
       nextCheckAt: next,
-      attempts: before.attempts + 1,
+      attempts: before.attempts + (verdict.reason === 'throttled' ? 0 : 1),
       evidence: { ...before.evidence, lastLook: verdict.message },
     };
   }
@@ -154,7 +156,8 @@ export function applyVerdict(
     since: same ? before.since : now,
     checkedAt: now,
     nextCheckAt: next,
-    attempts: verdict.status === 'unknown' ? before.attempts + 1 : 0,
+    // A wait that was asked for is no attempt.
+    attempts: verdict.status === 'unknown' ? before.attempts + (verdict.reason === 'throttled' ? 0 : 1) : 0,
   };
 }
 

@@ -50,6 +50,31 @@ export type DedicatedMailbox =
   | { kind: 'missing'; address: string }
   | { kind: 'unreadable'; address: string };
 
+export interface MailboxDelivery {
+  meetingMessages: 'delegate_only' | 'delegate_and_information' | 'delegate_and_person' | 'unknown';
+  purpose: string | null;
+}
+
+/** What is worth telling of a delegated mailbox; null when all is well. */
+export function deliveryWarning({ meetingMessages, purpose }: MailboxDelivery, who: string): string | null {
+  if (purpose && !['user', 'linked'].includes(purpose))
+    return `${who}'s mailbox is a ${purpose} mailbox, not a person's.`;
+  return meetingMessages === 'delegate_only'
+    ? `Meeting requests to ${who} reach the dedicated mailbox only. In Outlook the person chooses «My delegates and me» under Deliver meeting requests.`
+    : null;
+}
+
+/** Whether Usher may grant this one itself. */
+export function mayGrant(
+  grant: { enabled: boolean; pilot: string[]; everybody: boolean },
+  mailboxKeys: string[],
+  reason: string | null,
+): boolean {
+  if (!grant.enabled || !['not_delegated', 'shared_not_delegated', 'role_too_low'].includes(reason ?? '')) return false;
+  const pilot = new Set(grant.pilot.map(foldAddress));
+  return grant.everybody || mailboxKeys.some((key) => pilot.has(foldAddress(key)));
+}
+
 export function decideDelegation(reading: MailboxReading, dedicated: DedicatedMailbox, who: string): Verdict {
   if (dedicated.kind === 'missing') {
     return no(

@@ -59,6 +59,14 @@ export const policySchema = z
       .prefault({}),
     dedicatedMailbox: nonEmpty.refine(looksLikeAddress, 'must be an e-mail address').optional(),
     delegation: z.enum(['required', 'advised', 'ignored']).default('required'),
+    /** Usher grants missing delegations itself, by Graph; first for the pilot's mailboxes only. */
+    assistedGrant: z
+      .strictObject({
+        enabled: z.boolean().default(false),
+        pilot: z.array(nonEmpty).default([]),
+        everybody: z.boolean().default(false),
+      })
+      .prefault({}),
     sources: z
       .array(source)
       .min(1)

@@ -9,6 +9,7 @@ import type {
   DedicatedMailbox,
   DirectoryEvidence,
   GrantLevel,
+  MailboxDelivery,
   MailboxReading,
 } from '../domain/delegation.ts';
 import { foldAddress } from '../domain/email-address.ts';
@@ -39,6 +40,41 @@ export function openCalendars(graph: GraphClient, batch: Batch, dedicatedMailbox
       }
       return last;
     },
+    async grantDelegation(mailboxKey, address, dedicatedAddresses) {
+      const path = `/users/${encodeURIComponent(mailboxKey)}/calendar/calendarPermissions`;
+      const list = await batch.get(path, mailboxKey);
+      const own = new Set(dedicatedAddresses.map(foldAddress));
+      const entry = (Array.isArray(list.body.value) ? list.body.value : []).find((candidate: unknown) => {
+        const { emailAddress } = (candidate ?? {}) as { emailAddress?: { address?: unknown } };
+        return typeof emailAddress?.address === 'string' && own.has(foldAddress(emailAddress.address));
+      }) as { id?: unknown; allowedRoles?: unknown } | undefined;
+      const role = 'delegateWithoutPrivateEventAccess';
+      // Somebody outside the organisation can never be a delegate; Graph says so beforehand.
+      if (entry && Array.isArray(entry.allowedRoles) && !entry.allowedRoles.includes(role)) return 'refused';
+      const answer =
+        typeof entry?.id === 'string'
+          ? await graph.send('PATCH', `${path}/${encodeURIComponent(entry.id)}`, { role })
+          : await graph.send('POST', path, {
+              emailAddress: { name: address.split('@')[0], address },
+              isInsideOrganization: true,
+              isRemovable: true,
+              role,
+            });
+      return answer.status < 300 ? 'accepted' : 'refused';
+    },
+
+    async readDelivery(mailboxKey) {
+      const path = `/users/${encodeURIComponent(mailboxKey)}/mailboxSettings`;
+      const answer = await batch.get(path, mailboxKey);
+      if (answer.status === 403) return null;
+      if (answer.status >= 300) return { meetingMessages: 'unknown', purpose: null };
+      const { delegateMeetingMessageDeliveryOptions: option, userPurpose } = answer.body;
+      return {
+        meetingMessages: deliveries[String(option)] ?? 'unknown',
+        purpose: typeof userPurpose === 'string' ? userPurpose : null,
+      };
+    },
+
     async dedicatedMailbox(address) {
       if (!known || known.address !== address || Date.now() - known.at > dedicatedForMs) {
         const mailbox = readDedicated(graph, address);
@@ -52,6 +88,12 @@ export function openCalendars(graph: GraphClient, batch: Batch, dedicatedMailbox
     },
   };
 }
+
+const deliveries: Record<string, MailboxDelivery['meetingMessages']> = {
+  sendToDelegateOnly: 'delegate_only',
+  sendToDelegateAndInformationToPrincipal: 'delegate_and_information',
+  sendToDelegateAndPrincipal: 'delegate_and_person',
+};
 
 async function readOne(
   batch: Batch,

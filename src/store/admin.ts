@@ -196,6 +196,21 @@ export function adminStore({ pool, kysely }: Database): AdminStore {
 
     offboard: (personId, cause) => transaction(pool, (client) => offboard(client, personId, cause)),
 
+    async recheckDelegation(personIds, all) {
+      const rows = await run<{ person_id: string }>(
+        pool,
+        {
+          name: 'recheck-delegation',
+          text: `update people set conditions = jsonb_set(conditions, '{Delegation,nextCheckAt}', to_jsonb(now())), next_at = now()
+                 where lifecycle = 'wanted' and ($1::uuid[] is null or person_id = any ($1::uuid[]))
+                   and ($1::uuid[] is not null or $2::boolean or conditions -> 'Delegation' ->> 'status' <> 'true')
+                 returning person_id`,
+        },
+        [personIds, all],
+      );
+      return rows.map((row) => row.person_id);
+    },
+
     async runs() {
       const { rows } = await pool
         .query<{

@@ -156,6 +156,33 @@ export function stepStore(pool: pg.Pool): StepStore {
       await run(pool, rest, [personId, generation, timer, delegation]);
     },
 
+    async takeDeliveryDue(limit) {
+      const rows = await run<{ person_id: string; who: string; key: string }>(
+        pool,
+        {
+          name: 'take-delivery-due',
+          text: `select person_id, coalesce(display_name, user_name) as who, wish -> 'mailboxKeys' ->> 0 as key from people
+                 where lifecycle = 'wanted' and conditions -> 'Delegation' ->> 'status' = 'true' and wish -> 'mailboxKeys' ->> 0 is not null
+                   and coalesce((conditions -> 'Delegation' -> 'evidence' ->> 'deliveryReadAt')::timestamptz, '-infinity') < now() - interval '7 days'
+                 limit $1`,
+        },
+        [limit],
+      );
+      return rows.map((row) => ({ personId: row.person_id, who: row.who, mailboxKey: row.key }));
+    },
+
+    async noteDelivery(personId, note) {
+      await run(
+        pool,
+        {
+          name: 'note-delivery',
+          text: `update people set conditions = jsonb_set(conditions, '{Delegation,evidence}', coalesce(conditions -> 'Delegation' -> 'evidence', '{}') || $2::jsonb)
+                 where person_id = $1 and conditions -> 'Delegation' ->> 'status' = 'true'`,
+        },
+        [personId, JSON.stringify(note)],
+      );
+    },
+
     async takeDue(limit) {
       return (await run<PersonRow>(pool, takeDue, [limit])).map(knownFrom);
     },

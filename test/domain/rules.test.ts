@@ -122,7 +122,9 @@ describe('conditions', () => {
   const verdict = { status: 'unknown', reason: 'throttled', message: 'later' } as const;
   test('unknown never turns a true condition false', () => {
     const before = theConditions({ Delegation: itIsTrue }).Delegation;
-    expect(applyVerdict(before, verdict, 1, now, 0.5)).toMatchObject({ status: 'true', reason: null, attempts: 1 });
+    expect(applyVerdict(before, verdict, 1, now, 0.5)).toMatchObject({ status: 'true', reason: null, attempts: 0 });
+    const broken = { ...verdict, reason: 'connection_down' } as const;
+    expect(applyVerdict(before, broken, 1, now, 0.5)).toMatchObject({ status: 'true', reason: null, attempts: 1 });
   });
   test('unknown says so where nothing was known of this wish', () => {
     const before = theConditions({ Delegation: itIsTrue }).Delegation;
@@ -165,8 +167,8 @@ describe('conditions', () => {
   test('second looks are spread, daily for what is true and hourly for what is not', () => {
     const hours = (status: 'true' | 'false', spread: number) =>
       (nextCheckAt({ status, reason: null, message: '' }, now, spread).getTime() - now.getTime()) / 3_600_000;
-    expect(hours('true', 0)).toBeCloseTo(21.6);
-    expect(hours('true', 1)).toBeCloseTo(26.4);
+    expect(hours('true', 0)).toBeCloseTo(12);
+    expect(hours('true', 1)).toBeCloseTo(24);
     expect(hours('false', 0.5)).toBeCloseTo(1);
   });
 });

@@ -1,0 +1,138 @@
+/** `/api/v1/delegation`: who is not delegated and why, the script that mends it, and "look again now". */
+import express, { type Router } from 'express';
+import { z } from 'zod';
+import { reasons } from '../domain/conditions.ts';
+import { delegationHelp } from '../domain/delegation-help.ts';
+import { delegationScript } from '../domain/delegation-script.ts';
+import type { Policy } from '../domain/policy.ts';
+import { UsherError } from '../errors.ts';
+import type { AdminStore, ShownPerson, WakeUps } from '../ports.ts';
+import { parse } from './parse.ts';
+
+export interface DelegationParts {
+  store: AdminStore;
+  wakeUps: WakeUps;
+  policy: Policy;
+  now: () => Date;
+  findOne(who: string): Promise<ShownPerson>;
+}
+
+/** What an Exchange admin's script can mend. */
+const scripted = ['not_delegated', 'shared_not_delegated', 'role_too_low'] as const;
+const atOnce = 500;
+
+const reportQuery = z.object({
+  reason: z.enum(Object.keys(reasons) as [keyof typeof reasons]).optional(),
+  format: z.enum(['json', 'csv']).default('json'),
+});
+const scriptQuery = z.object({ who: z.union([z.string(), z.array(z.string())]).optional() });
+const checkBody = z.strictObject({
+  who: z.array(z.string().min(1)).min(1).max(10_000).optional(),
+  all: z.boolean().default(false),
+});
+
+export function delegationRouter({ store, wakeUps, policy, now, findOne }: DelegationParts): Router {
+  const router = express.Router();
+
+  /** Wanted people whose delegation is not true, a page at a time. */
+  async function* notDelegated(only?: readonly string[]): AsyncGenerator<ShownPerson[]> {
+    for (const status of ['false', 'unknown']) {
+      let cursor: string | undefined;
+      do {
+        const page = await store.people({
+          lifecycle: 'wanted',
+          condition: 'Delegation',
+          status,
+          limit: atOnce,
+          ...(cursor ? { cursor } : {}),
+        });
+        yield page.items.filter((person) => !only || only.includes(person.known.conditions.Delegation.reason ?? ''));
+        cursor = page.nextCursor ?? undefined;
+      } while (cursor);
+    }
+  }
+
+  router.get('/', async (request, response) => {
+    const { reason, format } = parse(reportQuery, request.query);
+    if (format === 'csv') {
+      response.type('text/csv').write(`\uFEFF${csvLine(columns)}`);
+      for await (const people of notDelegated(reason && [reason]))
+        response.write(people.map((person) => csvLine(Object.values(row(person)).map(String))).join(''));
+      response.end();
+      return;
+    }
+    const items: ReturnType<typeof row>[] = [];
+    for await (const people of notDelegated(reason && [reason])) items.push(...people.map(row));
+    const byReason: Record<string, number> = {};
+    for (const item of items) byReason[item.reason] = (byReason[item.reason] ?? 0) + 1;
+    response.json({ dedicatedMailbox: policy.dedicatedMailbox ?? null, total: items.length, byReason, items });
+  });
+
+  router.get('/script', async (request, response) => {
+    const { who } = parse(scriptQuery, request.query);
+    if (!policy.dedicatedMailbox)
+      throw new UsherError('invalid_value', 'The policy names no dedicatedMailbox, so there is nobody to delegate to.');
+    const people: ShownPerson[] = [];
+    if (who) for (const one of [who].flat()) people.push(await findOne(one));
+    else for await (const some of notDelegated(scripted)) people.push(...some);
+    const rows = people.map((person) => {
+      const { mailbox, name } = row(person);
+      if (!mailbox) throw new UsherError('invalid_value', `${name} has no mailbox that could be named.`);
+      return { mailbox, name };
+    });
+    response.type('text/plain').send(delegationScript(rows, policy.dedicatedMailbox, now()));
+  });
+
+  router.get('/instructions', (_request, response) => {
+    if (!policy.dedicatedMailbox) throw new UsherError('invalid_value', 'The policy names no dedicatedMailbox.');
+    response.json({ dedicatedMailbox: policy.dedicatedMailbox, ways: delegationHelp(policy.dedicatedMailbox) });
+  });
+
+  router.post('/check', async (request, response) => {
+    const { who, all } = parse(checkBody, request.body ?? {});
+    const personIds = who
+      ? await Promise.all(who.map(async (one) => (await findOne(one)).known.person.personId))
+      : null;
+    const due = await store.recheckDelegation(personIds, all);
+    await wakeUps.hint('check-delegation', due.slice(0, 5000), personIds !== null && due.length <= 20);
+    response.status(202).json({ checking: due.length });
+  });
+
+  return router;
+}
+
+const columns = [
+  'mailbox',
+  'name',
+  'userName',
+  'reason',
+  'owner',
+  'message',
+  'since',
+  'checkedAt',
+  'personId',
+] as const;
+
+function row({ known, displayName, userName, email }: ShownPerson): Record<(typeof columns)[number], string> {
+  const { person, conditions } = known;
+  const delegation = conditions.Delegation;
+  return {
+    mailbox: person.wish?.mailboxKeys[0] ?? email ?? '',
+    name: displayName ?? userName,
+    userName,
+    reason: delegation.reason ?? 'not_checked_yet',
+    owner: delegation.owner,
+    message: delegation.message,
+    since: delegation.since.toISOString(),
+    checkedAt: delegation.checkedAt?.toISOString() ?? '',
+    personId: person.personId,
+  };
+}
+
+/** RFC 4180; a text that a spreadsheet would take for a formula is led by a quote. */
+function csvLine(cells: readonly string[]): string {
+  return `${cells
+    .map((cell) => (/^[=+\-@\t\r]/.test(cell) ? `'${cell}` : cell))
+    .map((cell) => (/[",\r\n;]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell))
+    .join(',')}\r\n`;
+}
