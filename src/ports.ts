@@ -557,12 +557,15 @@ export type UserPageDecision = (sight: {
   again: boolean;
 };
 
+/** A change notification that was asked for; what comes without its `clientState` is nobody's word. */
 export interface Subscription {
   id: string;
   clientState: string;
   expiresAt: string;
   notificationUrl: string;
 }
+
+export type Subscriptions = Partial<Record<'users' | 'groups', Subscription>>;
 
 /** The poller's side of the store. Every write names the fence; under a lost one it throws `conflict` and writes nothing. */
 export interface SyncStore {
@@ -593,8 +596,8 @@ export interface SyncStore {
   beginRun(kind: string, source: string): Promise<string>;
   endRun(runId: string, state: 'done' | 'failed', report: Record<string, unknown>): Promise<void>;
   syncState(source: string): Promise<{ running: boolean; nextAt: Date; lastFinishedAt: Date | null } | null>;
-  subscription(source: string): Promise<Subscription | null>;
-  keepSubscription(source: string, subscription: Subscription | null): Promise<void>;
+  subscriptions(source: string): Promise<Subscriptions>;
+  keepSubscriptions(source: string, subscriptions: Subscriptions): Promise<void>;
 }
 
 export interface Store
@@ -752,6 +755,12 @@ export interface Directory {
   ): Promise<
     { kind: 'there'; attributes: Partial<DirectoryAttributes> } | { kind: 'gone' } | { kind: 'unknown'; reason: string }
   >;
+  /** Asks to be told of changes; renews `known` where it lives. Null when the tenant refuses. */
+  subscribe(
+    resource: 'users' | 'groups',
+    wanted: { notificationUrl: string; clientState: string; expiresAt: Date },
+    known: Subscription | null,
+  ): Promise<Subscription | null>;
   /** Directly or through nested groups; null when the tenant does not say. */
   isMember(objectId: string, groupId: string): Promise<boolean | null>;
 }

@@ -3,6 +3,7 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import express from 'express';
 import { type ApiParts, apiRouter } from './api/router.ts';
 import type { InFlight } from './in-flight.ts';
+import { type NotificationParts, notificationRouter } from './intake/graph/notifications.ts';
 import { isScim } from './intake/scim/http.ts';
 import { type ScimParts, scimHandler } from './intake/scim/router.ts';
 import type { Log } from './log.ts';
@@ -12,6 +13,8 @@ import type { Store } from './ports.ts';
 export interface ServerParts {
   scim: ScimParts;
   api: ApiParts;
+  /** Null where no change notifications are asked for. */
+  notifications: NotificationParts | null;
   store: Store;
   metrics: Metrics;
   inFlight: InFlight;
@@ -40,6 +43,7 @@ export function buildApp(parts: ServerParts): RequestListener {
   app.get('/metrics', async (_request, response) => {
     response.type(parts.metrics.registry.contentType).send(await parts.metrics.registry.metrics());
   });
+  if (parts.notifications) app.use('/graph/notifications', notificationRouter(parts.notifications));
   app.use('/api/v1', apiRouter(parts.api));
   app.get('/', (_request, response) => {
     response.json({

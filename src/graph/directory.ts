@@ -83,6 +83,26 @@ export function openDirectory(graph: GraphClient, batch: Batch): Directory {
       return { kind: 'there', attributes: readAttributes(answer.body) };
     },
 
+    async subscribe(resource, { notificationUrl, clientState, expiresAt }, known) {
+      const expirationDateTime = expiresAt.toISOString();
+      if (known) {
+        const renewed = await graph.send('PATCH', `/subscriptions/${encodeURIComponent(known.id)}`, {
+          expirationDateTime,
+        });
+        if (renewed.status < 300) return { ...known, expiresAt: expirationDateTime };
+      }
+      const made = await graph.send('POST', '/subscriptions', {
+        changeType: 'updated,deleted',
+        resource: `/${resource}`,
+        notificationUrl,
+        lifecycleNotificationUrl: notificationUrl,
+        expirationDateTime,
+        clientState,
+      });
+      if (made.status >= 300 || typeof made.body.id !== 'string') return null;
+      return { id: made.body.id, clientState, expiresAt: expirationDateTime, notificationUrl };
+    },
+
     async isMember(objectId, groupId) {
       const direct = await graph.send('POST', `/users/${objectId}/checkMemberGroups`, { groupIds: [groupId] });
       if (direct.status < 300 && Array.isArray(direct.body.value))

@@ -35,6 +35,9 @@ export function openGraphApi(tenant: Tenant): GraphApi {
   const api: GraphApi = async (method, url, body, contentType, prefer) => {
     const path = url.pathname.replace(/^\/v1\.0/, '');
     if (path === url.pathname) return graphError(400, 'BadRequest', 'Only v1.0 is served.');
+    if (path === '/subscriptions' && method === 'POST') return subscribe(body);
+    const renewed = /^\/subscriptions\/([^/]+)$/.exec(path);
+    if (renewed && method === 'PATCH') return renew(decodeURIComponent(renewed[1] ?? ''), body);
     if (path === '/$batch') return playFault(path) ?? batch(url, body, method, contentType);
     return one(method, path, url, body, contentType, prefer);
   };
@@ -56,6 +59,48 @@ export function openGraphApi(tenant: Tenant): GraphApi {
     }
     await pause(tenant.latencyMs * (inBatch ? 0 : 1));
     return answer(method, path, url, body, contentType, prefer);
+  }
+
+  /** learn.microsoft.com/graph/api/subscription-post-subscriptions: the address is tried out before anything is made. */
+  async function subscribe(body: string): Promise<Answer> {
+    const given = JSON.parse(body || '{}') as Record<string, string | undefined>;
+    const { resource, notificationUrl, lifecycleNotificationUrl, expirationDateTime, clientState, changeType } = given;
+    if (resource !== '/users' && resource !== '/groups')
+      return graphError(400, 'ExtensionError', 'The resource is not supported.');
+    if (!changeType || !notificationUrl || !expirationDateTime || (clientState?.length ?? 0) > 128)
+      return graphError(400, 'InvalidRequest', 'A required property is missing.');
+    if (Date.parse(expirationDateTime) - Date.now() > 41_760 * 60_000)
+      return graphError(400, 'InvalidRequest', 'Subscription expiration can only be 41760 minutes in the future.');
+    const refused = needs(...(resource === '/users' ? ['User.Read.All'] : ['GroupMember.Read.All', 'Group.Read.All']));
+    if (refused) return refused;
+    for (const url of [notificationUrl, lifecycleNotificationUrl].filter((entry) => entry !== undefined)) {
+      const token = `Validation: Testing client application reachability ${randomUUID()}`;
+      const answer = await fetch(`${url}?validationToken=${encodeURIComponent(token)}`, { method: 'POST' }).catch(
+        () => null,
+      );
+      if (
+        answer?.status !== 200 ||
+        (await answer.text()) !== token ||
+        !answer.headers.get('content-type')?.startsWith('text/plain')
+      )
+        return graphError(400, 'ValidationError', 'Subscription validation request failed.');
+    }
+    const made = {
+      id: randomUUID(),
+      resource,
+      notificationUrl,
+      clientState: clientState ?? '',
+      expiresAt: expirationDateTime,
+    };
+    tenant.subscriptions.push(made);
+    return { status: 201, body: { id: made.id, resource, changeType, expirationDateTime } };
+  }
+
+  function renew(id: string, body: string): Answer {
+    const found = tenant.subscriptions.find((entry) => entry.id === id);
+    if (!found) return graphError(404, 'ResourceNotFound', 'The object was not found.');
+    found.expiresAt = (JSON.parse(body) as { expirationDateTime: string }).expirationDateTime;
+    return { status: 200, body: { id, expirationDateTime: found.expiresAt } };
   }
 
   function playFault(path: string): Answer | null {

@@ -3,7 +3,7 @@
  * Microsoft Graph that Usher speaks. It answers as the vendor's documentation says, refusals and limits included. What stands here is the tenant and
  * its door; `graph-api.ts` answers.
  */
-import { createHash, createPublicKey, randomUUID, verify } from 'node:crypto';
+import { createPublicKey, randomUUID, verify } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type Answer, graphError, openGraphApi } from './graph-api.ts';
 
@@ -50,8 +50,8 @@ export interface Tenant {
   tenantId: string;
   clientId: string;
   clientSecret: string;
-  /** PEM of the certificate that the app registration knows; null: only the secret is taken. */
-  certificate: string | null;
+  /** The certificate that the app registration knows: its public key as PEM and its SHA-256 as base64url; null: none. */
+  certificate: { publicKey: string; sha256: string } | null;
   /** The assertion that the trusted outside issuer would sign. */
   federatedAssertion: string | null;
   users: TenantUser[];
@@ -82,6 +82,8 @@ export interface Tenant {
     repeat: number;
     expired: false | 'gone' | 'syncStateNotFound';
   };
+  /** Who asked to be told of changes. */
+  subscriptions: { id: string; resource: string; notificationUrl: string; clientState: string; expiresAt: string }[];
   /** What POST of a calendar permission does. */
   grants: 'work' | 'refuse' | 'lie';
 }
@@ -127,6 +129,7 @@ export function newTenant(users: TenantUser[], groups: TenantGroup[] = []): Tena
     batchesAtOnce: 16,
     askedTooEarly: 0,
     delta: { pageSize: 200, emptyEvery: 0, repeat: 0, expired: false },
+    subscriptions: [],
     grants: 'work',
   };
 }
@@ -240,23 +243,21 @@ function giveToken(tenant: Tenant, tokens: Map<string, number>, path: string, bo
 }
 
 /** RFC 7523, as the platform takes it: PS256 with the SHA-256 thumbprint of the certificate in the header. */
-function isSignedBy(assertion: string, certificate: string | null, clientId: string): boolean {
+function isSignedBy(assertion: string, certificate: Tenant['certificate'], clientId: string): boolean {
   if (!certificate) return false;
   const [head = '', payload = '', signature = ''] = assertion.split('.');
   try {
     const header = JSON.parse(Buffer.from(head, 'base64url').toString()) as Record<string, unknown>;
     const claims = JSON.parse(Buffer.from(payload, 'base64url').toString()) as Record<string, unknown>;
-    const der = Buffer.from(certificate.replace(/-----[^-]+-----|\s/g, ''), 'base64');
-    const thumbprint = createHash('sha256').update(der).digest('base64url');
     return (
       header.alg === 'PS256' &&
-      header['x5t#S256'] === thumbprint &&
+      header['x5t#S256'] === certificate.sha256 &&
       claims.sub === clientId &&
       Number(claims.exp) * 1000 > Date.now() &&
       verify(
         'sha256',
         Buffer.from(`${head}.${payload}`),
-        { key: createPublicKey(certificate), padding: 6, saltLength: 32 },
+        { key: createPublicKey(certificate.publicKey), padding: 6, saltLength: 32 },
         Buffer.from(signature, 'base64url'),
       )
     );

@@ -6,7 +6,16 @@ import type pg from 'pg';
 import { foldAddress } from '../domain/email-address.ts';
 import { UsherError } from '../errors.ts';
 import { newId } from '../ids.ts';
-import type { Cause, DirectoryPass, GroupPage, SyncFence, SyncStore, UserPage, UserPageDecision } from '../ports.ts';
+import type {
+  Cause,
+  DirectoryPass,
+  GroupPage,
+  Subscriptions,
+  SyncFence,
+  SyncStore,
+  UserPage,
+  UserPageDecision,
+} from '../ports.ts';
 import { type Database, run, transaction } from './database.ts';
 import { createCorrelated, hintGrace, json, ownColumns, removeUser, reviveUser, writeUser } from './intake.ts';
 import { compactFresh, membershipsFrom, type PersonRow, type UserRow, withSourcesFrom } from './rows.ts';
@@ -232,23 +241,23 @@ export function syncStore({ pool }: Database, groupsMatter: boolean): SyncStore 
       return row ? { running: row.running, nextAt: row.next_at, lastFinishedAt: row.last_finished_at } : null;
     },
 
-    async subscription(source) {
-      const rows = await run<{ subscription: unknown }>(
+    async subscriptions(source) {
+      const rows = await run<{ subscription: Subscriptions | null }>(
         pool,
-        { name: 'sync-subscription', text: 'select subscription from directory_syncs where source = $1' },
+        { name: 'sync-subscriptions', text: 'select subscription from directory_syncs where source = $1' },
         [source],
       );
-      return (rows[0]?.subscription ?? null) as Awaited<ReturnType<SyncStore['subscription']>>;
+      return rows[0]?.subscription ?? {};
     },
 
-    async keepSubscription(source, subscription) {
+    async keepSubscriptions(source, subscriptions) {
       await run(
         pool,
         {
-          name: 'sync-keep-subscription',
+          name: 'sync-keep-subscriptions',
           text: `insert into directory_syncs (source, subscription) values ($1, $2) on conflict (source) do update set subscription = $2`,
         },
-        [source, json(subscription)],
+        [source, json(subscriptions)],
       );
     },
   };

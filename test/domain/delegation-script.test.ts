@@ -75,7 +75,8 @@ test('whatever the directory says, a text is one line between quotes that no quo
   fc.assert(
     fc.property(fc.string({ unit: 'binary', maxLength: 60 }), (text) => {
       const literal = powerShellString(text);
-      expect(literal).toMatch(/^'[^\r\n\u0000-\u001f]*'$/);
+      expect(literal.startsWith("'") && literal.endsWith("'")).toBe(true);
+      expect([...literal].filter((character) => character < ' ')).toEqual([]);
       // PowerShell ends a string at any of its five quotes; each of them inside is doubled.
       const inside = literal.slice(1, -1);
       expect(inside.replace(/''|‘‘|’’|‚‚|‛‛/g, '')).not.toMatch(/['‘’‚‛]/);

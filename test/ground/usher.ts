@@ -10,6 +10,7 @@ import { contoso, contosoTenant } from '../../src/sandbox/contoso.ts';
 import { connectionTo, type Sandbox, startSandbox, type Tenant } from '../../src/sandbox/tenant.ts';
 import { startWorkers } from '../../workers/main.ts';
 import { type BackendName, freshDatabase, redisUrl } from './databases.ts';
+import { freePort } from './servers.ts';
 
 export const scimToken = 'test-scim-token-0123456789';
 export const adminToken = 'test-admin-token-0123456789';
@@ -46,6 +47,8 @@ export interface UsherOptions {
   queue?: 'postgres' | 'redis';
   policy?: string;
   tenant?: Tenant;
+  /** Poll this rarely, and let the tenant tell of changes. */
+  notified?: boolean;
   workers?: boolean;
   databaseUrl?: string;
   queueUrl?: string;
@@ -56,9 +59,10 @@ export async function startUsher(options: UsherOptions = {}): Promise<Usher> {
     ? { url: options.databaseUrl, drop: () => Promise.resolve() }
     : await freshDatabase(options.backend ?? 'embedded PostgreSQL');
   const sandbox = await startSandbox(options.tenant ?? contosoTenant());
+  const port = options.notified ? await freePort() : 0;
   const config: Config = {
     host: '127.0.0.1',
-    port: 0,
+    port,
     publicUrl: null,
     dataDir: 'never-used',
     databaseUrl: database.url,
@@ -67,7 +71,13 @@ export async function startUsher(options: UsherOptions = {}): Promise<Usher> {
     queueCheck: 'strict',
     scimToken,
     adminToken,
-    graph: { ...connectionTo(sandbox), pollSeconds: 1 },
+    graph: options.notified
+      ? {
+          ...connectionTo(sandbox),
+          pollSeconds: 3600,
+          notificationUrl: `http://127.0.0.1:${port}/graph/notifications`,
+        }
+      : { ...connectionTo(sandbox), pollSeconds: 1 },
     scimLimits: defaultScimLimits,
     logLevel: process.env.TEST_LOG ?? 'silent',
     policy: parsePolicy(options.policy ?? plainPolicy, 'test policy'),

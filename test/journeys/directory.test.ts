@@ -197,3 +197,48 @@ describe('the directory poller', () => {
     await becomes('hoa.dang', (shown) => ['suspended', 'out_of_scope', 'leaving'].includes(shown.lifecycle));
   }, 60_000);
 });
+
+describe('change notifications', () => {
+  test('wake the poller, count only with their secret, and are asked for anew when they end', async () => {
+    const watched = await startUsher({ policy, tenant: contosoTenant(), notified: true });
+    try {
+      const { tenant: told } = watched.sandbox;
+      const subscription = await eventually(
+        async () => told.subscriptions.find((entry) => entry.resource === '/users'),
+        (found) => found !== undefined,
+      );
+      const address = `${watched.address}/graph/notifications`;
+      const state = async () => (await watched.api('GET', '/sources/graph/sync')).body;
+      const { lastFinishedAt } = await eventually(state, (sync) => sync.lastFinishedAt !== null && !sync.running);
+      const notify = (value: unknown[]) =>
+        fetch(address, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+          body: JSON.stringify({ value }),
+        });
+      const entry = { subscriptionId: subscription?.id, clientState: subscription?.clientState, changeType: 'updated' };
+
+      expect((await notify([{ ...entry, clientState: 'made up' }])).status).toBe(202);
+      expect((await notify([])).status).toBe(202);
+      await new Promise((resolve) => setTimeout(resolve, 2500));
+      expect((await state()).lastFinishedAt).toBe(lastFinishedAt);
+
+      expect((await notify([entry])).status).toBe(202);
+      const again = await eventually(state, (sync) => sync.lastFinishedAt !== lastFinishedAt && !sync.running);
+
+      const before = told.subscriptions.find((one) => one.id === subscription?.id)?.expiresAt;
+      await notify([{ ...entry, lifecycleEvent: 'reauthorizationRequired' }]);
+      await eventually(state, (sync) => sync.lastFinishedAt !== again.lastFinishedAt && !sync.running);
+      expect(told.subscriptions.find((one) => one.id === subscription?.id)?.expiresAt).not.toBe(before);
+
+      const page = await fetch(`${address}?validationToken=${encodeURIComponent('<b>x</b>')}`, { method: 'POST' });
+      expect(page.headers.get('content-type')).toContain('text/plain');
+      expect(
+        (await fetch(address, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{ broken' }))
+          .status,
+      ).toBe(400);
+    } finally {
+      await watched.close();
+    }
+  }, 60_000);
+});

@@ -11,6 +11,7 @@
  *
  * Removing goes through the wish, the hold and the brake like everything else; here only the wish changes.
  */
+import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { foldAddress } from '../../domain/email-address.ts';
 import type { Policy } from '../../domain/policy.ts';
@@ -23,6 +24,7 @@ import type {
   DirectoryPageOf,
   DirectoryPass,
   RequestLogStore,
+  Subscriptions,
   SyncFence,
   SyncStore,
 } from '../../ports.ts';
@@ -36,6 +38,8 @@ export interface PollerParts {
   policy: Policy;
   source: string;
   pollSeconds: number;
+  /** Where the tenant may tell of changes; null: it is not asked to. */
+  notificationUrl: string | null;
   hints: Hints;
   /** A new look at people whose groups changed. */
   reconsider(personIds: string[]): Promise<void>;
@@ -100,6 +104,7 @@ export function openPoller(parts: PollerParts) {
         await round.users(claimed.passes.find((pass) => pass.kind === 'users') ?? null, claimed.fullRequested);
         if (needsGroups(parts.policy, source))
           await round.groups(claimed.passes.find((pass) => pass.kind === 'groups') ?? null, claimed.fullRequested);
+        await keepSubscribed(parts);
         await store.finishSync(fence, new Date(now().getTime() + parts.pollSeconds * 1000), true);
         await store.endRun(runId, 'done', { ...report });
         await store.resolveAlert(`poll_failed:${source}`);
@@ -125,6 +130,45 @@ export function openPoller(parts: PollerParts) {
       closed = true;
     },
   };
+}
+
+/** Users and groups may be watched for just under 29 days; renewed long before. */
+const subscribedForMs = 28 * 86_400_000;
+const renewBeforeMs = 14 * 86_400_000;
+
+/** Change notifications only wake the poller earlier: whatever goes wrong with them, the round went well. */
+async function keepSubscribed({
+  store,
+  directory,
+  policy,
+  source,
+  notificationUrl,
+  log,
+  now,
+}: PollerParts): Promise<void> {
+  if (notificationUrl === null) return;
+  try {
+    const known = await store.subscriptions(source);
+    const kept: Subscriptions = {};
+    for (const resource of needsGroups(policy, source) ? (['users', 'groups'] as const) : (['users'] as const)) {
+      const before = known[resource]?.notificationUrl === notificationUrl ? known[resource] : undefined;
+      if (before && Date.parse(before.expiresAt) - now().getTime() > renewBeforeMs) {
+        kept[resource] = before;
+        continue;
+      }
+      const clientState = randomBytes(24).toString('base64url');
+      const made = await directory.subscribe(
+        resource,
+        { notificationUrl, clientState, expiresAt: new Date(now().getTime() + subscribedForMs) },
+        before ?? null,
+      );
+      if (made) kept[resource] = made;
+      else log.warn({ source, resource }, 'the tenant refuses change notifications; the poller goes on by the clock');
+    }
+    if (JSON.stringify(kept) !== JSON.stringify(known)) await store.keepSubscriptions(source, kept);
+  } catch (error) {
+    log.warn({ err: error, source }, 'change notifications could not be asked for; the poller goes on by the clock');
+  }
 }
 
 /** Groups are read only where a rule asks for one. */
