@@ -582,6 +582,8 @@ export interface SyncStore {
     page: UserPage,
     decide: UserPageDecision,
     cause: Cause,
+    /** The page before: this one commits when that one has, so that the link never runs ahead of what is stored. */
+    after: Promise<unknown>,
   ): Promise<{ touched: { personId: string; lifecycle: string }[]; again: boolean }>;
   storeGroupPage(fence: SyncFence, page: GroupPage, cause: Cause): Promise<{ people: string[]; changes: number }>;
   /** externalIds of live users that the full read of this round did not show. */

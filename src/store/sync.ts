@@ -39,14 +39,10 @@ const passFrom = (row: PassRow): DirectoryPass => ({
 });
 
 export function syncStore({ pool }: Database, groupsMatter: boolean): SyncStore {
-  /** One transaction of the one poller: nothing commits under a lease that another took over. */
+  /** One transaction of the one poller. */
   const fenced = <T>(fence: SyncFence, work: (client: pg.PoolClient) => Promise<T>): Promise<T> =>
     transaction(pool, async (client) => {
-      const { rowCount } = await client.query(
-        `update directory_syncs set lease_until = now() + make_interval(secs => $3) where source = $1 and fence = $2`,
-        [fence.source, fence.number, leaseSeconds],
-      );
-      if (rowCount !== 1) throw new UsherError('conflict', 'Another process took the poller over.');
+      await holdFence(client, fence);
       return work(client);
     });
 
@@ -103,8 +99,15 @@ export function syncStore({ pool }: Database, groupsMatter: boolean): SyncStore 
         return passFrom(rows[0] as PassRow);
       }),
 
-    storeUserPage: (fence, page, decide, cause) =>
-      fenced(fence, (client) => storeUserPage(client, fence, page, decide, cause)),
+    storeUserPage: (fence, page, decide, cause, after) =>
+      transaction(pool, async (client) => {
+        const stored = await storeUserPage(client, fence, page, decide, cause);
+        await after;
+        // Last: the row of the pass is held by one page at a time, and two pages may be on their way.
+        await holdFence(client, fence);
+        if (!stored.again) await moveOn(client, fence.source, 'users', page);
+        return stored;
+      }),
 
     storeGroupPage: (fence, page, cause) =>
       fenced(fence, (client) => storeGroupPage(client, fence, page, groupsMatter, cause)),
@@ -263,6 +266,16 @@ export function syncStore({ pool }: Database, groupsMatter: boolean): SyncStore 
   };
 }
 
+/** Nothing commits under a lease that another took over. */
+async function holdFence(client: pg.PoolClient, fence: SyncFence): Promise<void> {
+  const { rowCount } = await client.query({
+    name: 'sync-hold-fence',
+    text: 'update directory_syncs set lease_until = now() + make_interval(secs => $3) where source = $1 and fence = $2',
+    values: [fence.source, fence.number, leaseSeconds],
+  });
+  if (rowCount !== 1) throw new UsherError('conflict', 'Another process took the poller over.');
+}
+
 /** Longer than a page with its waits; renewed with each page. */
 const leaseSeconds = 120;
 
@@ -352,7 +365,6 @@ async function storeUserPage(
       text: 'update directory_users set seen_round = $2 where resource_id = any ($1::uuid[]) and seen_round is distinct from $2',
       values: [before.map((item) => item.resourceId), page.round],
     });
-  if (!decided.again) await moveOn(client, source, 'users', page);
   return { touched, again: decided.again };
 }
 
@@ -375,6 +387,14 @@ type Create = ReturnType<UserPageDecision>['creates'][number];
 /** Those whom nobody else could be: under the same locks as every other way in, so that two sources that send one human at once meet. */
 async function withoutCandidates(client: pg.PoolClient, source: string, creates: Create[]): Promise<Create[]> {
   if (creates.length === 0) return [];
+  // A source never correlates with itself, but for whom it deleted; alone, it has nobody to look for and nobody to lock out.
+  const alone = await client.query<{ alone: boolean }>({
+    name: 'sync-alone',
+    text: `select not exists (select 1 from sources where name <> $1) 
+             and (select user_name_key from directory_users where deleted_at is not null order by user_name_key limit 1) is null as alone`,
+    values: [source],
+  });
+  if (alone.rows[0]?.alone) return withoutDoubles(creates, new Set(), source);
   const keys = creates.flatMap(({ user }) => [
     ...user.addresses,
     ...(user.entraObjectId ? [user.entraObjectId.toLowerCase()] : []),
@@ -404,12 +424,16 @@ async function withoutCandidates(client: pg.PoolClient, source: string, creates:
   const taken = new Set(
     rows.flatMap((row) => [...row.addresses, row.entra_object_id ?? '', `${source}/${row.user_name_key}`]),
   );
+  return withoutDoubles(creates, taken, source);
+}
+
+/** Two newcomers of one page who share an address are no strangers to each other, either. */
+function withoutDoubles(creates: Create[], taken: Set<string>, source: string): Create[] {
   const seen = new Set<string>();
   return creates.filter(({ user }) => {
     const own = [...user.addresses, user.entraObjectId ?? '', `${source}/${foldAddress(user.userName)}`].filter(
       Boolean,
     );
-    // Two newcomers of one page who share an address are no strangers to each other, either.
     const free = !own.some((key) => taken.has(key) || seen.has(key));
     for (const key of own) seen.add(key);
     return free;

@@ -219,6 +219,7 @@ function openRound(parts: PollerParts, fence: SyncFence, report: RoundReport, ca
     seen: SeenUser[],
     gone: string[],
     pass: { link: string | null; finished: boolean; round: number; mark: boolean },
+    after: Promise<unknown> = Promise.resolve(),
   ): Promise<void> => {
     const page = {
       ...pass,
@@ -232,6 +233,7 @@ function openRound(parts: PollerParts, fence: SyncFence, report: RoundReport, ca
           page,
           decidePage(source, policy, seen, gone, now()),
           cause,
+          after,
         );
         report.changes += touched.length;
         for (const { personId, lifecycle } of touched) {
@@ -244,7 +246,10 @@ function openRound(parts: PollerParts, fence: SyncFence, report: RoundReport, ca
         if (!again) return;
       } catch (error) {
         // Somebody wrote the same people meanwhile: the page is decided anew over what is there now.
-        if (!(error instanceof UsherError) || error.code !== 'conflict' || tries >= mostTries) throw error;
+        // The page before may be what was in the way; if it failed, this one does not go on.
+        await after;
+        const again = error instanceof UsherError && (error.code === 'conflict' || error.code === 'uniqueness');
+        if (!again || tries >= mostTries) throw error;
       }
     }
   };
@@ -272,14 +277,16 @@ function openRound(parts: PollerParts, fence: SyncFence, report: RoundReport, ca
     selected: string,
     full: boolean,
     read: (link: string | null) => Promise<DirectoryPageOf<T>>,
-    keep: (entries: T[], pass: DirectoryPass & { link: string }) => Promise<void>,
+    keep: (entries: T[], pass: DirectoryPass & { link: string }, after: Promise<unknown>) => Promise<void>,
   ): Promise<DirectoryPass> => {
     const stale = !known || known.selected !== selected || full || (!known.finished && known.link === null);
     let pass = known && !known.finished && !stale ? known : await store.beginPass(fence, kind, selected, stale);
     let ahead = patiently(() => read(pass.link));
+    let before: Promise<void> = Promise.resolve();
     for (;;) {
       const page = await ahead;
       if (page.kind === 'resync') {
+        await before;
         report.resync = page.reason;
         parts.log.info({ source, kind, reason: page.reason }, 'the delta link is too old; everything is read anew');
         pass = await store.beginPass(fence, kind, selected, true);
@@ -294,7 +301,12 @@ function openRound(parts: PollerParts, fence: SyncFence, report: RoundReport, ca
         // Its failure is met when it is awaited, after this page is safe.
         ahead.catch(() => undefined);
       }
-      await keep(entries, { ...pass, link });
+      // In a full read two pages are stored side by side; each commits behind the one before.
+      const mine = keep(entries, { ...pass, link }, before);
+      mine.catch(() => undefined);
+      await before;
+      before = mine;
+      if (finished || !pass.isFull || kind === 'groups') await mine;
       if (finished) return pass;
     }
   };
@@ -332,14 +344,14 @@ function openRound(parts: PollerParts, fence: SyncFence, report: RoundReport, ca
         select,
         full,
         (link) => directory.usersPage(link, select),
-        async (entries, { link, finished, round, isFull }) => {
+        async (entries, { link, finished, round, isFull }, after) => {
           const removed = [...new Set(entries.filter((entry) => entry.removed).map((entry) => entry.objectId))];
           const { gone, there } = removed.length > 0 ? await confirm(removed) : { gone: [], there: [] };
           report.notGone += there.length;
           const seen = [...entries.filter((entry) => !entry.removed), ...there];
           report.guests += seen.filter(({ attributes }) => foldAddress(attributes.userType ?? '') === 'guest').length;
           report.disabled += seen.filter(({ attributes }) => attributes.enabled === false).length;
-          await storeUsers(seen, gone, { link, finished, round, mark: isFull });
+          await storeUsers(seen, gone, { link, finished, round, mark: isFull }, after);
         },
       );
       const directoryRead = completeDirectory(pass);
