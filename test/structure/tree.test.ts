@@ -89,6 +89,7 @@ describe('imports', () => {
     const homes: Record<string, string[]> = {
       scimmy: ['intake'],
       '@azure/msal-node': ['graph'],
+      dataloader: ['graph'],
       '@microsoft/microsoft-graph-client': ['graph'],
       bullmq: ['queue'],
       ioredis: ['queue'],
