@@ -47,7 +47,9 @@ async function lookAtDatabase(config: Config, findings: Finding[]): Promise<void
     await migrate(url);
     const database = openDatabase(url, { max: 1, onError: () => undefined });
     try {
-      const { rows } = await database.pool.query<{ version: string }>('show server_version');
+      const { rows } = await database.pool.query<{ version: string }>(
+        `select current_setting('server_version') as version`,
+      );
       const version = rows[0]?.version ?? '';
       findings.push(
         Number.parseInt(version, 10) >= 14

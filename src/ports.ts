@@ -310,6 +310,8 @@ export interface StepStore {
   takeDue(limit: number): Promise<KnownPerson[]>;
   /** Whoever waits for a seat looks again now; answers the first of them, in the order of the line. */
   wakeWaitingForSeats(): Promise<string[]>;
+  /** The user of this person was changed by another's step: it is looked at now. */
+  recheckProfile(personId: string): Promise<void>;
   /** Which of these pages other wanted people wish for, too. */
   othersWishing(personId: string, linkNames: string[]): Promise<{ personId: string; linkName: string }[]>;
   /** The people behind the owners of pages; `left` once the brake admitted their removal. */
@@ -492,6 +494,8 @@ export interface DirectoryPass {
   finished: boolean;
   /** A read of everything: what it did not show is looked for afterwards. */
   isFull: boolean;
+  /** What a full read did not show has been looked for. */
+  swept: boolean;
   round: number;
   /** The attributes it was begun with; a token remembers them, so others need a new read. */
   selected: string;
@@ -590,9 +594,17 @@ export interface SyncStore {
   absentUsers(source: string, round: number, after: string, limit: number): Promise<string[]>;
   /** What a complete read of the groups did not show any more: groups, and members of those it showed. */
   sweepGroups(fence: SyncFence, round: number, cause: Cause): Promise<{ people: string[]; changes: number }>;
+  /** The externalIds of the groups of this name. */
+  groupsNamed(source: string, name: string): Promise<string[]>;
   countGroups(source: string, round: number): Promise<{ known: number; seen: number }>;
   countUsers(source: string, round: number): Promise<{ live: number; seen: number }>;
   finishSync(fence: SyncFence, nextAt: Date, finished: boolean): Promise<void>;
+  /** The full read that was asked for has begun for everything. */
+  fullBegun(fence: SyncFence): Promise<void>;
+  sweptPass(fence: SyncFence, kind: 'users' | 'groups'): Promise<void>;
+  /** Whoever was said to be gone and is not confirmed, with since when. */
+  doubts(source: string, limit: number): Promise<{ externalId: string; since: Date }[]>;
+  keepDoubts(source: string, add: string[], drop: string[]): Promise<void>;
   /** The next round begins at once; `full` reads everything anew. */
   requestSync(source: string, full: boolean): Promise<boolean>;
   beginRun(kind: string, source: string): Promise<string>;
@@ -764,5 +776,7 @@ export interface Directory {
     known: Subscription | null,
   ): Promise<Subscription | null>;
   /** Directly or through nested groups; null when the tenant does not say. */
-  isMember(objectId: string, groupId: string): Promise<boolean | null>;
+  isMember(objectId: string, groupId: string, kind: 'User' | 'Group'): Promise<boolean | null>;
+  /** Null when the tenant does not say. */
+  hasGroup(groupId: string): Promise<boolean | null>;
 }

@@ -8,7 +8,7 @@ import type { StepContext, StepDefinition, StepOutcome } from './step.ts';
 export const createUser: StepDefinition = { step: 'create-user', condition: 'Profile', run };
 
 async function run(context: StepContext): Promise<StepOutcome> {
-  const { person, account, store, policy, fence, plan } = context;
+  const { person, account, store, policy, fence, plan, wakeOthers } = context;
   const email = person.wish?.email ?? null;
   const own = await account.findByPerson(person.personId, person.accountUserId);
   // Our own user answers for its address; only a differing one can belong to somebody else.
@@ -48,6 +48,11 @@ async function run(context: StepContext): Promise<StepOutcome> {
   }
   if (decision.kind === 'exchange') {
     await account.exchangeEmails(decision.user.accountUserId, decision.other.accountUserId, fence);
+    // The other one may have been told «taken elsewhere» a moment ago, and needs not wait for it to pass.
+    if (decision.other.personId) {
+      await store.recheckProfile(decision.other.personId);
+      await wakeOthers('create-user', [decision.other.personId]);
+    }
     const exchanged = await account.updateUser(decision.user.accountUserId, decision.changes, fence);
     return finish(context, exchanged, 'user.updated', seen(decision.user), person.accountUserOrigin ?? 'created');
   }

@@ -80,23 +80,33 @@ async function run(context: StepContext): Promise<StepOutcome> {
   };
 }
 
-const guid = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
-
 /** Out of a group is not absence: before anything is taken, the tenant is asked directly. Answers why not to go on; null to go on. */
 async function secondWitness({ person, policy, directory, store }: StepContext): Promise<string | null> {
   const { leave, wish } = person;
-  if (leave?.witness !== 'group_change') return null;
-  const source = policy.sources.find((entry) => entry.name === leave.source);
-  const group = policy.rules.find((entry) => entry.name === wish?.rule)?.when.group?.id;
-  const objectId = wish?.mailboxKeys.find((key) => guid.test(key));
+  const rule = policy.rules.find((entry) => entry.name === wish?.rule);
+  if (leave?.witness !== 'group_change' || !rule?.when.group || !directory) return null;
+  const users = (await store.withSources(person.personId))?.users ?? [];
+  const polled = policy.sources.find(
+    (source) =>
+      source.kind === 'graph' &&
+      (rule.when.source ?? source.name) === source.name &&
+      users.some((user) => user.source === source.name && !user.deletedAt),
+  );
+  const objectId = users.find((user) => user.source === polled?.name)?.externalId;
   // Where a provider pushed the change, its word and the hold are the witnesses.
-  if (source?.kind !== 'graph' || !group || !objectId || !directory) return null;
-  const isMember = await directory.isMember(objectId, group);
-  if (isMember === false) return null;
-  await store.requestSync(source.name, true);
-  return isMember
-    ? `The change of groups says that ${wish?.displayName ?? 'this person'} left, a direct read says not. Nothing is taken; the directory is read anew.`
-    : 'The tenant does not say whether this person is still in the group. Nothing is taken; it is asked again.';
+  if (!polled || !objectId) return null;
+  const groups = rule.when.group.id
+    ? [rule.when.group.id]
+    : await store.groupsNamed(polled.name, rule.when.group.name ?? '');
+  for (const group of groups) {
+    const isMember = await directory.isMember(objectId, group, 'User');
+    if (isMember === false) continue;
+    await store.requestSync(polled.name, true);
+    return isMember
+      ? `The change of groups says that ${wish?.displayName ?? 'this person'} left, a direct read says not. Nothing is taken; the directory is read anew.`
+      : 'The tenant does not say whether this person is still in the group. Nothing is taken; it is asked again.';
+  }
+  return null;
 }
 
 const messages = {

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { reasons } from '../domain/conditions.ts';
 import { delegationHelp } from '../domain/delegation-help.ts';
 import { delegationScript } from '../domain/delegation-script.ts';
+import { looksLikeAddress } from '../domain/email-address.ts';
 import type { Policy } from '../domain/policy.ts';
 import { UsherError } from '../errors.ts';
 import type { AdminStore, ShownPerson, WakeUps } from '../ports.ts';
@@ -76,9 +77,9 @@ export function delegationRouter({ store, wakeUps, policy, now, findOne }: Deleg
     if (who) for (const one of [who].flat()) people.push(await findOne(one));
     else for await (const some of notDelegated(scripted)) people.push(...some);
     const rows = people.map((person) => {
-      const { mailbox, name } = row(person);
-      if (!mailbox) throw new UsherError('invalid_value', `${name} has no mailbox that could be named.`);
-      return { mailbox, name };
+      const { identity, mailbox, name } = row(person);
+      if (!identity) throw new UsherError('invalid_value', `${name} has no mailbox that could be named.`);
+      return { mailbox: identity, name: `${name} <${mailbox}>` };
     });
     response.type('text/plain').send(delegationScript(rows, policy.dedicatedMailbox, now()));
   });
@@ -110,6 +111,7 @@ const columns = [
   'message',
   'since',
   'checkedAt',
+  'identity',
   'personId',
 ] as const;
 
@@ -117,7 +119,9 @@ function row({ known, displayName, userName, email }: ShownPerson): Record<(type
   const { person, conditions } = known;
   const delegation = conditions.Delegation;
   return {
-    mailbox: person.wish?.mailboxKeys[0] ?? email ?? '',
+    // For people to read; a script names the mailbox by the key that never changes.
+    mailbox: person.wish?.mailboxKeys.find(looksLikeAddress) ?? email ?? userName,
+    identity: person.wish?.mailboxKeys[0] ?? email ?? '',
     name: displayName ?? userName,
     userName,
     reason: delegation.reason ?? 'not_checked_yet',

@@ -321,9 +321,11 @@ export async function main(argv: string[], env: NodeJS.ProcessEnv): Promise<numb
       const findings = await doctor(env);
       print(options.json, { findings }, () =>
         [
-          table(
-            ['', 'What', 'Found', 'Fix'],
-            findings.map((finding) => [finding.state, finding.what, finding.found, finding.fix ?? '-']),
+          ...findings.map((finding) =>
+            [
+              `${{ ok: '✓', warning: '!', fault: '✗' }[finding.state]} ${finding.what}: ${finding.found}`,
+              ...(finding.fix && finding.state !== 'ok' ? [`    → ${finding.fix}`] : []),
+            ].join('\n'),
           ),
           '',
           `${findings.filter((finding) => finding.state === 'fault').length} faults, ${findings.filter((finding) => finding.state === 'warning').length} warnings.`,

@@ -10,13 +10,19 @@ export interface ScriptPerson {
 }
 
 /**
- * A text of the directory as a PowerShell string that is nothing but a string. Between single quotes only the quote itself means something, and PowerShell
- * takes four typographic ones for it, too; control characters are dropped.
+ * A text of the directory as a PowerShell expression that is nothing but a text. Between single quotes only the quote itself means something; control
+ * characters are dropped. What is beyond ASCII is written by its number: PowerShell takes typographic quotes for quotes, and reads a file without a mark
+ * by a code page in which other letters become such quotes.
  */
 export function powerShellString(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is dropped
   const plain = text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, ' ');
-  return `'${plain.replace(/['\u2018\u2019\u201a\u201b]/g, (quote) => quote + quote)}'`;
+  const quoted = plain.replaceAll("'", "''");
+  if (/^[\x20-\x7e]*$/.test(plain)) return `'${quoted}'`;
+  const numbered = quoted
+    .replaceAll('\\', '\\\\')
+    .replace(/[^\x20-\x7e]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  return `([regex]::Unescape('${numbered}'))`;
 }
 
 export function delegationScript(people: ScriptPerson[], dedicatedMailbox: string, madeAt: Date): string {

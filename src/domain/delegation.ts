@@ -85,7 +85,7 @@ export function decideDelegation(reading: MailboxReading, dedicated: DedicatedMa
   const addresses = dedicated.kind === 'known' ? dedicated.addresses : [dedicated.address];
   switch (reading.kind) {
     case 'grants':
-      return decideGrants(reading.grants, addresses, who);
+      return decideGrants(reading.grants, addresses, dedicated.kind === 'known', who);
     case 'mailbox_unavailable':
       return decideUnavailable(reading.evidence, who);
     case 'person_not_found':
@@ -116,7 +116,7 @@ const rank: Record<GrantLevel, number> = {
   none: 0,
 };
 
-function decideGrants(grants: CalendarGrant[], addresses: string[], who: string): Verdict {
+function decideGrants(grants: CalendarGrant[], addresses: string[], allKnown: boolean, who: string): Verdict {
   // An owner's own list always carries the organisation's default entry; an empty one was not read as the owner.
   if (grants.length === 0) {
     return {
@@ -129,6 +129,12 @@ function decideGrants(grants: CalendarGrant[], addresses: string[], who: string)
   const own = grants.filter((grant) => grant.address !== null && known.has(foldAddress(grant.address)));
   const best = own.sort((a, b) => rank[b.level] - rank[a.level])[0];
   const to = addresses[0] ?? 'the dedicated mailbox';
+  if (!best && !allKnown && grants.some((grant) => grant.address !== null))
+    return {
+      status: 'unknown',
+      reason: 'inconclusive',
+      message: `The other addresses of ${to} can not be read, so a grant to one of them would not be seen on ${who}'s calendar. A tenant admin gives the app User.Read.All.`,
+    };
   if (!best)
     return no(
       'not_delegated',

@@ -46,7 +46,7 @@ export function wishFor(users: DirectoryUser[], policy: Policy, before: Known | 
     if (before && offboardedByHand(before, first))
       return { lifecycle: before.lifecycle, wish: before.wish, leave: before.leave };
     if (before && keeps(before, { lifecycle: 'leaving', wish: null, leave: null }, policy))
-      return { lifecycle: 'wanted', wish: refreshed(before.wish, first, attached), leave: null };
+      return { lifecycle: 'wanted', wish: refreshed(before.wish, first, attached, policy), leave: null };
     const byGroup = policy.rules.some((candidate) => candidate.name === before?.wish?.rule && candidate.when.group);
     return leaver(before, {
       cause: 'out_of_scope',
@@ -58,7 +58,7 @@ export function wishFor(users: DirectoryUser[], policy: Policy, before: Known | 
   if (offboardedByHand(before, first))
     return { lifecycle: before?.lifecycle ?? 'leaving', wish: before?.wish ?? null, leave: before?.leave ?? null };
   return before && keeps(before, wanted, policy)
-    ? { ...wanted, wish: refreshed(before.wish, first, attached) }
+    ? { ...wanted, wish: refreshed(before.wish, first, attached, policy) }
     : wanted;
 }
 
@@ -78,8 +78,8 @@ function keeps(before: Known, wanted: Wanted, policy: Policy): boolean {
   return wanted.lifecycle !== 'wanted' || takesSomething(before.wish, wanted.wish);
 }
 
-function refreshed(wish: Wish | null, first: DirectoryUser, attached: DirectoryUser[]): Wish | null {
-  return wish && { ...wish, ...attributesOf(first, attached) };
+function refreshed(wish: Wish | null, first: DirectoryUser, attached: DirectoryUser[], policy: Policy): Wish | null {
+  return wish && { ...wish, ...attributesOf(first, attached, policy) };
 }
 
 /** A deleted resource stops speaking for a person once another source has brought them in again, later. */
@@ -156,7 +156,7 @@ function wishByRule(rule: Rule, first: DirectoryUser, attached: DirectoryUser[],
   return {
     rule: rule.name,
     policyVersion: policy.version,
-    ...attributesOf(first, attached),
+    ...attributesOf(first, attached, policy),
     role: roleFor(rule, first, policy),
     licenses: [...new Set(rule.licenses === 'from-directory' ? first.asked.licenses : rule.licenses)].sort(),
     bookingPages: [...new Set(bookingPages.filter((name) => name !== ''))].sort(),
@@ -167,7 +167,7 @@ function wishByRule(rule: Rule, first: DirectoryUser, attached: DirectoryUser[],
 }
 
 /** What the wish says of the human, apart from what a rule gives. */
-function attributesOf(first: DirectoryUser, attached: DirectoryUser[]) {
+function attributesOf(first: DirectoryUser, attached: DirectoryUser[], policy: Policy) {
   return {
     source: first.source,
     userName: first.userName,
@@ -175,7 +175,7 @@ function attributesOf(first: DirectoryUser, attached: DirectoryUser[]) {
     givenName: first.givenName,
     familyName: first.familyName,
     email: first.email,
-    mailboxKeys: mailboxKeysOf(attached),
+    mailboxKeys: mailboxKeysOf(attached, policy),
   };
 }
 
@@ -201,8 +201,15 @@ function timeZoneFor(rule: Rule, first: DirectoryUser): string | null {
 
 const guid = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
 
-/** The immutable object id first; then the user principal name; then every other address. */
-function mailboxKeysOf(attached: DirectoryUser[]): string[] {
+/**
+ * The immutable object id first; then the user principal name; then every other address. Whom the tenant itself described has the object id alone:
+ * should it be gone, the name may be another human's by now.
+ */
+function mailboxKeysOf(attached: DirectoryUser[], policy: Policy): string[] {
+  const polled = attached.find((user) =>
+    policy.sources.some((source) => source.name === user.source && source.kind === 'graph'),
+  );
+  if (polled?.entraObjectId) return [polled.entraObjectId];
   const keys: string[] = [];
   const add = (key: string | null) => {
     if (key && !keys.some((known) => foldAddress(known) === foldAddress(key))) keys.push(key);

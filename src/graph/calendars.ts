@@ -12,7 +12,7 @@ import type {
   MailboxDelivery,
   MailboxReading,
 } from '../domain/delegation.ts';
-import { foldAddress } from '../domain/email-address.ts';
+import { foldAddress, looksLikeAddress } from '../domain/email-address.ts';
 import type { Calendars } from '../ports.ts';
 import type { Batch } from './batch.ts';
 import type { GraphAnswer, GraphClient } from './client.ts';
@@ -36,6 +36,10 @@ export function openCalendars(graph: GraphClient, batch: Batch, dedicatedMailbox
       let last: MailboxReading = { kind: 'person_not_found' };
       for (const key of mailboxKeys) {
         last = await readOne(batch, key, dedicatedReadable);
+        if (last.kind === 'person_not_found' && looksLikeAddress(key)) {
+          const found = await findByAddress((path) => batch.get(path, key), key, 'id');
+          if (typeof found?.body.id === 'string') last = await readOne(batch, found.body.id, dedicatedReadable);
+        }
         if (last.kind !== 'person_not_found') return last;
       }
       return last;
@@ -167,7 +171,7 @@ async function readEvidence(batch: Batch, key: string): Promise<MailboxReading> 
     `/users/${encodeURIComponent(key)}?$select=id,userPrincipalName,mail,proxyAddresses,assignedPlans,onPremisesSyncEnabled`,
     key,
   );
-  if (answer.status === 404) return { kind: 'person_not_found' };
+  if (isAbsent(answer)) return { kind: 'person_not_found' };
   if (answer.status >= 300) return { kind: 'mailbox_unavailable', evidence: null };
   return { kind: 'mailbox_unavailable', evidence: evidenceFrom(answer.body) };
 }
@@ -189,10 +193,14 @@ function evidenceFrom(body: Record<string, unknown>): DirectoryEvidence | null {
 
 /** Every address of the dedicated mailbox, the wished one first: a permission list shows any of them. */
 async function readDedicated(graph: GraphClient, address: string): Promise<DedicatedMailbox> {
-  const answer = await graph.get(
-    `/users/${encodeURIComponent(address)}?$select=id,userPrincipalName,mail,proxyAddresses`,
-  );
-  if (answer.status === 404) return { kind: 'missing', address };
+  const fields = 'id,userPrincipalName,mail,proxyAddresses';
+  let answer = await graph.get(`/users/${encodeURIComponent(address)}?$select=${fields}`);
+  if (isAbsent(answer)) {
+    // A user is found by id or user principal name only; the policy names the mailbox by an address of it.
+    const search = await findByAddress((path) => graph.get(path), address, fields);
+    if (search === null) return { kind: 'missing', address };
+    answer = search;
+  }
   if (answer.status >= 300) return { kind: 'unreadable', address };
   const { userPrincipalName, mail, proxyAddresses } = answer.body;
   const proxies = (Array.isArray(proxyAddresses) ? proxyAddresses : [])
@@ -203,6 +211,25 @@ async function readDedicated(graph: GraphClient, address: string): Promise<Dedic
     (entry): entry is string => typeof entry === 'string' && entry !== '',
   );
   return { kind: 'known', addresses: [...new Map(all.map((entry) => [foldAddress(entry), entry])).values()] };
+}
+
+/** Not there, by the vendor's own word: any other 404 may be a gateway's. */
+const isAbsent = ({ status, code }: GraphAnswer): boolean => status === 404 && code === 'Request_ResourceNotFound';
+
+/** The user with this address among theirs, as an answer; null when the tenant says there is none. */
+async function findByAddress(
+  get: (path: string) => Promise<GraphAnswer>,
+  address: string,
+  fields: string,
+): Promise<GraphAnswer | null> {
+  const text = address.replaceAll("'", "''");
+  const filter = encodeURIComponent(`mail eq '${text}' or proxyAddresses/any(p:p eq 'smtp:${text}')`);
+  const answer = await get(`/users?$filter=${filter}&$select=${fields}`);
+  if (answer.status >= 300 || !Array.isArray(answer.body.value))
+    return { ...answer, status: Math.max(400, answer.status) };
+  const [only, ...more] = answer.body.value as Record<string, unknown>[];
+  if (!only) return null;
+  return more.length > 0 ? { ...answer, status: 409, body: {} } : { ...answer, body: only };
 }
 
 /** Can this connection read calendar permissions at all? The dedicated mailbox is the one it must be able to read. */

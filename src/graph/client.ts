@@ -29,6 +29,8 @@ export interface GraphClient {
    */
   get(path: string, headers?: Record<string, string>): Promise<GraphAnswer>;
   send(method: GraphMethod, path: string, body?: unknown): Promise<GraphAnswer>;
+  /** Does this link lead to the Graph of this connection? */
+  owns(link: string): boolean;
 }
 
 const requestTimeoutMs = 15_000;
@@ -109,16 +111,21 @@ export function openGraphClient(config: GraphConfig): GraphClient {
   return {
     get: (path, headers) => send('GET', path, headers),
     send: (method, path, body) => send(method, path, {}, body),
+    owns: (link) => isOwn(config, link),
   };
 }
 
 /** The token goes to Graph's own host and to no other, whatever a link says. */
 function ownLink(config: GraphConfig, link: string): string {
+  if (!isOwn(config, link))
+    throw new UsherError('graph_unavailable', `Microsoft Graph gave a link to another host (${new URL(link).host}).`);
+  return link;
+}
+
+function isOwn(config: GraphConfig, link: string): boolean {
   const url = new URL(link);
   const own = new URL(config.baseUrl);
-  if (url.host !== own.host || url.protocol !== own.protocol)
-    throw new UsherError('graph_unavailable', `Microsoft Graph gave a link to another host (${url.host}).`);
-  return link;
+  return url.host === own.host && url.protocol === own.protocol;
 }
 
 async function readAnswer(response: Response): Promise<GraphAnswer> {
@@ -182,7 +189,8 @@ export function judge(
 /** Seconds or an HTTP date (RFC 9110 section 10.2.3). */
 export function readRetryAfter(header: string | null, now = Date.now()): number | null {
   if (header === null) return null;
-  if (/^\s*\d+\s*$/.test(header)) return Number(header);
+  // Never at once: a clock that goes wrong, or a zero, must not make a loop of it; never beyond a day.
+  if (/^\s*\d+(\.\d+)?\s*$/.test(header)) return Math.min(86_400, Math.max(1, Math.ceil(Number(header))));
   const date = Date.parse(header);
-  return Number.isNaN(date) ? null : Math.max(0, Math.ceil((date - now) / 1000));
+  return Number.isNaN(date) ? null : Math.min(86_400, Math.max(1, Math.ceil((date - now) / 1000)));
 }

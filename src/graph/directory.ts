@@ -45,8 +45,12 @@ export function openDirectory(graph: GraphClient, batch: Batch): Directory {
     path: string,
     read: (entry: Record<string, unknown>) => T | null,
   ): Promise<DirectoryPageOf<T>> => {
+    const stored = /^https?:/i.test(path);
+    // The cloud or the base address changed: what was stored leads elsewhere.
+    if (stored && !graph.owns(path)) return { kind: 'resync', reason: 'the link belongs to another host' };
     const answer = await graph.get(path);
-    if (isStale(answer)) return { kind: 'resync', reason: answer.code ?? String(answer.status) };
+    if (isStale(answer) || (stored && isRefusedLink(answer)))
+      return { kind: 'resync', reason: answer.code ?? String(answer.status) };
     if (answer.status === 401 || answer.status === 403)
       throw new UsherError(
         'connection_down',
@@ -68,6 +72,24 @@ export function openDirectory(graph: GraphClient, batch: Batch): Directory {
     };
   };
 
+  /** Null when the list can not be read to its end. */
+  const isListed = async (start: string, wanted: string): Promise<boolean | null> => {
+    let path: string | null = start;
+    while (path !== null) {
+      const answer: GraphAnswer = await graph.get(path);
+      if (answer.status >= 300 || !Array.isArray(answer.body.value)) return null;
+      if (
+        (answer.body.value as { id?: unknown }[]).some(
+          (entry) => String(entry.id).toLowerCase() === wanted.toLowerCase(),
+        )
+      )
+        return true;
+      const next = answer.body['@odata.nextLink'];
+      path = typeof next === 'string' ? next : null;
+    }
+    return false;
+  };
+
   return {
     selectUsers: (wanted) =>
       ['id', ...new Set([...always, ...wanted].map((attribute) => properties[attribute]))].join(','),
@@ -76,8 +98,9 @@ export function openDirectory(graph: GraphClient, batch: Batch): Directory {
     groupsPage: (link, select) => page(link ?? `/groups/delta?$select=${select}`, readGroupChange),
 
     async readUser(objectId, select) {
-      const answer = await batch.get(`/users/${objectId}?$select=${select}`, objectId);
-      if (answer.status === 404) return { kind: 'gone' };
+      const answer = await batch.get(`/users/${encodeURIComponent(objectId)}?$select=${select}`, objectId);
+      // Any other 404 may be a gateway's.
+      if (answer.status === 404 && answer.code === 'Request_ResourceNotFound') return { kind: 'gone' };
       if (answer.status >= 300 || typeof answer.body.id !== 'string')
         return { kind: 'unknown', reason: answer.code ?? String(answer.status) };
       return { kind: 'there', attributes: readAttributes(answer.body) };
@@ -103,29 +126,35 @@ export function openDirectory(graph: GraphClient, batch: Batch): Directory {
       return { id: made.body.id, clientState, expiresAt: expirationDateTime, notificationUrl };
     },
 
-    async isMember(objectId, groupId) {
-      const direct = await graph.send('POST', `/users/${objectId}/checkMemberGroups`, { groupIds: [groupId] });
-      if (direct.status < 300 && Array.isArray(direct.body.value))
-        return direct.body.value.map((id) => String(id).toLowerCase()).includes(groupId.toLowerCase());
-      // Gone people and gone groups have no members.
-      if (direct.status === 404) return false;
-      let path: string | null = `/users/${objectId}/transitiveMemberOf?$select=id`;
-      while (path !== null) {
-        const answer: GraphAnswer = await graph.get(path);
-        if (answer.status >= 300 || !Array.isArray(answer.body.value)) return null;
-        if (
-          (answer.body.value as { id?: unknown }[]).some(
-            (group) => String(group.id).toLowerCase() === groupId.toLowerCase(),
-          )
-        )
-          return true;
-        const next = answer.body['@odata.nextLink'];
-        path = typeof next === 'string' ? next : null;
+    async isMember(objectId, groupId, kind) {
+      const member = `/${kind === 'Group' ? 'groups' : 'users'}/${encodeURIComponent(objectId)}`;
+      const asked = await graph.send('POST', `${member}/checkMemberGroups`, { groupIds: [groupId] });
+      if (asked.status < 300 && Array.isArray(asked.body.value))
+        return asked.body.value.map((id) => String(id).toLowerCase()).includes(groupId.toLowerCase());
+      // Gone people and gone groups are members of nothing.
+      if (asked.status === 404 && asked.code === 'Request_ResourceNotFound') return false;
+      for (const [start, wanted] of [
+        [`${member}/transitiveMemberOf?$select=id`, groupId],
+        [`/groups/${encodeURIComponent(groupId)}/transitiveMembers?$select=id`, objectId],
+        [`/groups/${encodeURIComponent(groupId)}/members?$select=id`, objectId],
+      ] as const) {
+        const found = await isListed(start, wanted);
+        if (found !== null) return found;
       }
-      return false;
+      return null;
+    },
+
+    async hasGroup(groupId) {
+      const answer = await graph.get(`/groups/${encodeURIComponent(groupId)}?$select=id`);
+      if (answer.status < 300 && typeof answer.body.id === 'string') return true;
+      return answer.status === 404 && answer.code === 'Request_ResourceNotFound' ? false : null;
     },
   };
 }
+
+/** A stored link that is refused will be refused again; what else is wrong shows when everything is read anew. */
+const isRefusedLink = ({ status }: GraphAnswer): boolean =>
+  status >= 400 && status < 500 && ![401, 403, 408, 429].includes(status);
 
 /** 410, or 400 and 404 with one of the codes: the token is too old, and everything is read anew. */
 function isStale({ status, code }: GraphAnswer): boolean {
@@ -149,7 +178,7 @@ function readAttributes(entry: Record<string, unknown>): Partial<DirectoryAttrib
     const value = entry[property];
     if (attribute === 'aliases')
       found.aliases = (Array.isArray(value) ? value : [])
-        .map(String)
+        .map((proxy) => text(proxy) ?? '')
         .filter((proxy) => /^smtp:/i.test(proxy))
         .map((proxy) => proxy.slice(5));
     else if (attribute === 'division' || attribute === 'costCenter')
@@ -159,7 +188,13 @@ function readAttributes(entry: Record<string, unknown>): Partial<DirectoryAttrib
   return found as Partial<DirectoryAttributes>;
 }
 
-const text = (value: unknown): string | null => (typeof value === 'string' && value !== '' ? value : null);
+/** U+0000 and halves of surrogates can not be stored; one of them would stop the directory for everybody. */
+const text = (value: unknown): string | null =>
+  typeof value === 'string' && value !== ''
+    ? value
+        .replaceAll('\0', '\ufffd')
+        .replace(/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g, '\ufffd')
+    : null;
 
 function readGroupChange(entry: Record<string, unknown>): DirectoryGroupChange | null {
   if (typeof entry.id !== 'string') return null;
@@ -169,8 +204,9 @@ function readGroupChange(entry: Record<string, unknown>): DirectoryGroupChange |
     removed: '@removed' in entry,
     ...('displayName' in entry ? { displayName: text(entry.displayName) } : {}),
     members: members.flatMap((member) => {
-      const kind = memberKinds[String(member['@odata.type'])];
-      // Devices, service principals and contacts are nobody who could be booked.
+      const type = member['@odata.type'];
+      // A removal comes without a type as well; devices, service principals and contacts are nobody who could be booked.
+      const kind = type === undefined ? 'User' : memberKinds[String(type)];
       if (!kind || typeof member.id !== 'string') return [];
       return [{ objectId: member.id.toLowerCase(), kind, removed: '@removed' in member }];
     }),

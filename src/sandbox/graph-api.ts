@@ -150,6 +150,7 @@ export function openGraphApi(tenant: Tenant): GraphApi {
       return needs('User.Read.All') ?? delta.users(url, prefer);
     if (/^GET \/groups\/(microsoft\.graph\.)?delta(\(\))?$/.test(route))
       return needs('GroupMember.Read.All', 'Group.Read.All') ?? delta.groups(url, prefer);
+    if (route === 'GET /users') return needs('User.Read.All') ?? findUsers(url);
     const user = /^\/users\/([^/]+)(\/.*)?$/.exec(path);
     if (user) return aboutUser(method, decodeURIComponent(user[1] ?? ''), user[2] ?? '', url, body);
     const group = /^\/groups\/([^/]+)(\/members|\/transitiveMembers)?$/.exec(path);
@@ -160,6 +161,23 @@ export function openGraphApi(tenant: Tenant): GraphApi {
       return needs('User.Read.All') ?? (found ? { status: 200, body: showUser(found, null) } : notFound(deleted[1]));
     }
     return graphError(400, 'BadRequest', `Resource not found for the segment '${path}'.`);
+  }
+
+  /** Of $filter only what the directory indexes: mail, and any of proxyAddresses. */
+  function findUsers(url: URL): Answer {
+    const filter = url.searchParams.get('$filter') ?? '';
+    const mail = /mail eq '((?:[^']|'')*)'/.exec(filter)?.[1]?.replaceAll("''", "'").toLowerCase();
+    const proxy = /proxyAddresses\/any\(\w+:\w+ eq '((?:[^']|'')*)'\)/
+      .exec(filter)?.[1]
+      ?.replaceAll("''", "'")
+      .toLowerCase();
+    if (!mail && !proxy) return graphError(400, 'Request_UnsupportedQuery', 'Unsupported query.');
+    const found = tenant.users.filter(
+      (user) =>
+        (mail && user.mail?.toLowerCase() === mail) ||
+        (proxy && user.proxyAddresses.some((one) => one.toLowerCase() === proxy)),
+    );
+    return { status: 200, body: { value: found.map((user) => showUser(user, url.searchParams.get('$select'))) } };
   }
 
   function needs(...anyOf: string[]): Answer | null {
@@ -185,11 +203,15 @@ export function openGraphApi(tenant: Tenant): GraphApi {
       return (
         needs('GroupMember.Read.All', 'Group.Read.All') ?? {
           status: 200,
-          body: { value: asked.filter((groupId) => above.has(groupId.toLowerCase())) },
+          body: {
+            value: asked.filter(
+              (groupId) => above.has(groupId.toLowerCase()) || tenant.membersStill.has(found.objectId),
+            ),
+          },
         }
       );
     }
-    const found = findUser(tenant, key, true);
+    const found = findUser(tenant, key, false);
     if (rest.startsWith('/mailboxSettings')) return mailboxSettings(found, rest, method);
     const permission = /^\/calendar\/calendarPermissions(?:\/([^/]+))?$/.exec(rest);
     if (!permission) return graphError(400, 'BadRequest', `Resource not found for the segment '${rest}'.`);

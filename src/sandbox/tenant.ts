@@ -82,6 +82,8 @@ export interface Tenant {
     repeat: number;
     expired: false | 'gone' | 'syncStateNotFound';
   };
+  /** Object ids that a direct question calls members, whatever the groups say: a delta that was replayed too late. */
+  membersStill: Set<string>;
   /** Who asked to be told of changes. */
   subscriptions: { id: string; resource: string; notificationUrl: string; clientState: string; expiresAt: string }[];
   /** What POST of a calendar permission does. */
@@ -129,6 +131,7 @@ export function newTenant(users: TenantUser[], groups: TenantGroup[] = []): Tena
     batchesAtOnce: 16,
     askedTooEarly: 0,
     delta: { pageSize: 200, emptyEvery: 0, repeat: 0, expired: false },
+    membersStill: new Set(),
     subscriptions: [],
     grants: 'work',
   };

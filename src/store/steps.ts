@@ -156,6 +156,17 @@ export function stepStore(pool: pg.Pool): StepStore {
       await run(pool, rest, [personId, generation, timer, delegation]);
     },
 
+    async recheckProfile(personId) {
+      await run(
+        pool,
+        {
+          name: 'recheck-profile',
+          text: `update people set conditions = jsonb_set(conditions, '{Profile,nextCheckAt}', to_jsonb(now())), next_at = now() where person_id = $1`,
+        },
+        [personId],
+      );
+    },
+
     async takeDeliveryDue(limit) {
       const rows = await run<{ person_id: string; who: string; key: string }>(
         pool,

@@ -25,6 +25,7 @@ interface PassRow {
   link: string | null;
   finished: boolean;
   is_full: boolean;
+  swept: boolean;
   round: string;
   selected: string;
 }
@@ -34,6 +35,7 @@ const passFrom = (row: PassRow): DirectoryPass => ({
   link: row.link,
   finished: row.finished,
   isFull: row.is_full,
+  swept: row.swept,
   round: Number(row.round),
   selected: row.selected,
 });
@@ -63,7 +65,7 @@ export function syncStore({ pool }: Database, groupsMatter: boolean): SyncStore 
         {
           name: 'sync-claim',
           text: `
-          update directory_syncs s set fence = fence + 1, lease_until = now() + make_interval(secs => $2), requested_at = null, full_requested = false
+          update directory_syncs s set fence = fence + 1, lease_until = now() + make_interval(secs => $2), requested_at = null
           from (select requested_at is not null as requested, full_requested as was_full from directory_syncs where source = $1 for update) as before
           where source = $1 and lease_until < now() and (next_at <= now() or requested_at is not null)
             and not exists (select 1 from sources where name = $1 and paused_at is not null)
@@ -92,7 +94,7 @@ export function syncStore({ pool }: Database, groupsMatter: boolean): SyncStore 
           `insert into directory_passes (source, kind, selected) values ($1, $2, $3)
            on conflict (source, kind) do update set finished = false, selected = $3,
              link = case when $4 then null else directory_passes.link end,
-             is_full = $4, round = directory_passes.round + case when $4 then 1 else 0 end
+             is_full = $4, swept = false, round = directory_passes.round + case when $4 then 1 else 0 end
            returning *`,
           [fence.source, kind, selected, isFull],
         );
@@ -102,7 +104,8 @@ export function syncStore({ pool }: Database, groupsMatter: boolean): SyncStore 
     storeUserPage: (fence, page, decide, cause, after) =>
       transaction(pool, async (client) => {
         const stored = await storeUserPage(client, fence, page, decide, cause);
-        await after;
+        // Should the page before wait for a row of this one, this one gives way and comes again behind it.
+        await patiently(after);
         // Last: the row of the pass is held by one page at a time, and two pages may be on their way.
         await holdFence(client, fence);
         if (!stored.again) await moveOn(client, fence.source, 'users', page);
@@ -149,6 +152,18 @@ export function syncStore({ pool }: Database, groupsMatter: boolean): SyncStore 
         return { people, changes: left.length };
       }),
 
+    async groupsNamed(source, name) {
+      const rows = await run<{ external_id: string }>(
+        pool,
+        {
+          name: 'sync-groups-named',
+          text: 'select external_id from groups where source = $1 and display_key = lower($2) and external_id is not null',
+        },
+        [source, name],
+      );
+      return rows.map((row) => row.external_id);
+    },
+
     async countGroups(source, round) {
       const rows = await run<{ known: string; seen: string }>(
         pool,
@@ -187,6 +202,56 @@ export function syncStore({ pool }: Database, groupsMatter: boolean): SyncStore 
         await run(pool, { name: 'sync-heard', text: 'update sources set last_heard_at = now() where name = $1' }, [
           fence.source,
         ]);
+    },
+
+    async fullBegun(fence) {
+      await run(
+        pool,
+        {
+          name: 'sync-full-begun',
+          text: 'update directory_syncs set full_requested = false where source = $1 and fence = $2',
+        },
+        [fence.source, fence.number],
+      );
+    },
+
+    async sweptPass(fence, kind) {
+      await fenced(fence, (client) =>
+        client.query('update directory_passes set swept = true where source = $1 and kind = $2', [fence.source, kind]),
+      );
+    },
+
+    async doubts(source, limit) {
+      const rows = await run<{ external_id: string; since: Date }>(
+        pool,
+        {
+          name: 'sync-doubts',
+          text: 'select external_id, since from directory_doubts where source = $1 order by since limit $2',
+        },
+        [source, limit],
+      );
+      return rows.map((row) => ({ externalId: row.external_id, since: row.since }));
+    },
+
+    async keepDoubts(source, add, drop) {
+      if (add.length > 0)
+        await run(
+          pool,
+          {
+            name: 'sync-add-doubts',
+            text: 'insert into directory_doubts (source, external_id) select $1, unnest($2::text[]) on conflict do nothing',
+          },
+          [source, [...new Set(add)]],
+        );
+      if (drop.length > 0)
+        await run(
+          pool,
+          {
+            name: 'sync-drop-doubts',
+            text: 'delete from directory_doubts where source = $1 and external_id = any ($2::text[])',
+          },
+          [source, drop],
+        );
     },
 
     async requestSync(source, full) {
@@ -266,6 +331,16 @@ export function syncStore({ pool }: Database, groupsMatter: boolean): SyncStore 
   };
 }
 
+const patienceMs = 2000;
+
+async function patiently(after: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new UsherError('conflict', 'The page before takes long.')), patienceMs);
+  });
+  await Promise.race([after, late]).finally(() => clearTimeout(timer));
+}
+
 /** Nothing commits under a lease that another took over. */
 async function holdFence(client: pg.PoolClient, fence: SyncFence): Promise<void> {
   const { rowCount } = await client.query({
@@ -333,13 +408,20 @@ async function storeUserPage(
   });
 
   const touched: { personId: string; lifecycle: string }[] = [];
-  const fresh = await withoutCandidates(client, source, decided.creates);
-  await insertMany(client, fresh, page.round, cause);
-  for (const { personId, change } of fresh) touched.push({ personId, lifecycle: change.lifecycle });
-  const alone = new Set(fresh);
-  for (const create of decided.creates.filter((entry) => !alone.has(entry))) {
-    const stored = await createCorrelated(client, create, create.decide, cause);
-    touched.push({ personId: stored.personId, lifecycle: create.change.lifecycle });
+  // In the tenant a name has one holder: whoever else we know by it was renamed or deleted, and their own change is on its way.
+  const names = [...decided.creates.map(({ user }) => user), ...decided.changes.map(({ write }) => write.user)];
+  if (names.length > 0)
+    await client.query({
+      name: 'sync-free-names',
+      text: `update directory_users d set user_name_key = d.resource_id::text
+             from unnest($2::text[], $3::uuid[]) as wanted (key, resource_id)
+             where d.user_name_key = wanted.key and d.source = $1 and d.deleted_at is null and d.resource_id <> wanted.resource_id`,
+      values: [source, names.map((user) => foldAddress(user.userName)), names.map((user) => user.resourceId)],
+    });
+  for (const { expected, change, before } of decided.removals) {
+    if (!(await removeUser(client, expected, change, before, cause, 'stay')))
+      throw new UsherError('conflict', 'A user changed at the same time.');
+    touched.push({ personId: expected.personId, lifecycle: change.lifecycle });
   }
   for (const { kind, expected, write, change, difference } of decided.changes) {
     const written = await (kind === 'revive' ? reviveUser : writeUser)(
@@ -353,10 +435,13 @@ async function storeUserPage(
     if (!written) throw new UsherError('conflict', 'A user changed at the same time.');
     touched.push({ personId: expected.personId, lifecycle: change.lifecycle });
   }
-  for (const { expected, change, before } of decided.removals) {
-    if (!(await removeUser(client, expected, change, before, cause, 'stay')))
-      throw new UsherError('conflict', 'A user changed at the same time.');
-    touched.push({ personId: expected.personId, lifecycle: change.lifecycle });
+  const fresh = await withoutCandidates(client, source, decided.creates);
+  await insertMany(client, fresh, page.round, cause);
+  for (const { personId, change } of fresh) touched.push({ personId, lifecycle: change.lifecycle });
+  const alone = new Set(fresh);
+  for (const create of decided.creates.filter((entry) => !alone.has(entry))) {
+    const stored = await createCorrelated(client, create, create.decide, cause);
+    touched.push({ personId: stored.personId, lifecycle: create.change.lifecycle });
   }
   const before = page.mark ? page.items.filter((item) => byExternalId.has(item.externalId)) : [];
   if (before.length > 0)

@@ -23,6 +23,8 @@ export function decidePage(
     // A user can come twice on one page; the later word is the one that counts.
     const last = new Map<string, Partial<DirectoryAttributes>>();
     for (const { objectId, attributes } of seen) last.set(objectId, { ...last.get(objectId), ...attributes });
+    // Read directly, after the page was made: gone is the later word.
+    for (const objectId of gone) last.delete(objectId);
     // Two users of one page can be one person: the second is decided when the first is written.
     const taken = new Set<string>();
     const isTaken = (personId: string): boolean => {
@@ -73,7 +75,7 @@ export function decidePage(
 
     for (const objectId of new Set(gone)) {
       const before = known(objectId);
-      if (!before || before.deletedAt || last.has(objectId)) continue;
+      if (!before || before.deletedAt) continue;
       if (isTaken(before.all.person.personId)) continue;
       decision.removals.push({
         expected: {

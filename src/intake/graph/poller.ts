@@ -21,8 +21,10 @@ import type {
   Cause,
   Directory,
   DirectoryAttributes,
+  DirectoryGroupChange,
   DirectoryPageOf,
   DirectoryPass,
+  DirectoryUserChange,
   RequestLogStore,
   Subscriptions,
   SyncFence,
@@ -76,10 +78,16 @@ function completeDirectory(pass: DirectoryPass): CompleteDirectory | null {
 /** A wait that the tenant asks for is sat out here up to this long; then the round ends where it is, and goes on later. */
 const patienceSeconds = 60;
 const mostTries = 4;
+const mostWaits = 10;
+/** Replication in the tenant takes minutes at most. */
+const believedAfterMs = 3_600_000;
+/** So many failed rounds in a row are told. */
+const tellAfter = 3;
 
 export function openPoller(parts: PollerParts) {
   const { store, log, now, source } = parts;
   let closed = false;
+  let failures = 0;
 
   return {
     /** Polls if it is time and nobody else does. Null when there was nothing to do. */
@@ -101,12 +109,20 @@ export function openPoller(parts: PollerParts) {
       const runId = await store.beginRun('poll', source);
       const round = openRound(parts, fence, report, { actor: `poller:${source}`, by: `run:${runId}` }, () => closed);
       try {
-        await round.users(claimed.passes.find((pass) => pass.kind === 'users') ?? null, claimed.fullRequested);
-        if (needsGroups(parts.policy, source))
-          await round.groups(claimed.passes.find((pass) => pass.kind === 'groups') ?? null, claimed.fullRequested);
+        const groups = needsGroups(parts.policy, source);
+        let { passes } = claimed;
+        if (claimed.fullRequested) {
+          // Begun for both before either is read: a round that breaks off forgets neither.
+          passes = [await round.begin('users')];
+          if (groups) passes.push(await round.begin('groups'));
+          await store.fullBegun(fence);
+        }
+        await round.users(passes.find((pass) => pass.kind === 'users') ?? null);
+        if (groups) await round.groups(passes.find((pass) => pass.kind === 'groups') ?? null);
         await keepSubscribed(parts);
         await store.finishSync(fence, new Date(now().getTime() + parts.pollSeconds * 1000), true);
         await store.endRun(runId, 'done', { ...report });
+        failures = 0;
         await store.resolveAlert(`poll_failed:${source}`);
         return report;
       } catch (thrown) {
@@ -115,7 +131,8 @@ export function openPoller(parts: PollerParts) {
         report.error = `${error.code}: ${error.message}`;
         await store.finishSync(fence, new Date(now().getTime() + again * 1000), false);
         await store.endRun(runId, 'failed', { ...report });
-        if (error.code === 'connection_down')
+        failures += 1;
+        if (error.code === 'connection_down' || (failures >= tellAfter && error.code !== 'throttled'))
           await store.raiseAlert(
             `poll_failed:${source}`,
             'poll_failed',
@@ -171,6 +188,21 @@ async function keepSubscribed({
   }
 }
 
+/** A few at a time, in order. */
+async function inTurn<T, R>(list: T[], ask: (entry: T) => Promise<R>): Promise<R[]> {
+  const answers: R[] = [];
+  for (let at = 0; at < list.length; at += 8) answers.push(...(await Promise.all(list.slice(at, at + 8).map(ask))));
+  return answers;
+}
+
+/** What two users of two pages could be at odds about. */
+function namesOn(entries: unknown[]): string[] {
+  return (entries as Partial<DirectoryUserChange>[]).flatMap(({ objectId, attributes }) => [
+    objectId ?? '',
+    foldAddress(attributes?.userName ?? objectId ?? ''),
+  ]);
+}
+
 /** Groups are read only where a rule asks for one. */
 export function needsGroups(policy: Policy, source: string): boolean {
   return policy.rules.some((rule) => rule.when.group && (rule.when.source ?? source) === source);
@@ -201,8 +233,8 @@ function openRound(parts: PollerParts, fence: SyncFence, report: RoundReport, ca
       } catch (thrown) {
         const error = asUsherError(thrown);
         const seconds =
-          error.code === 'throttled'
-            ? (error.retryAfterSeconds ?? 2 ** tries)
+          error.code === 'throttled' && tries < mostWaits
+            ? Math.max(1, error.retryAfterSeconds ?? 2 ** tries)
             : error.code === 'graph_unavailable' && tries < mostTries
               ? 2 ** (tries - 1) * (0.5 + Math.random() / 2)
               : null;
@@ -254,20 +286,49 @@ function openRound(parts: PollerParts, fence: SyncFence, report: RoundReport, ca
     }
   };
 
-  /** A second witness for each: the page says gone, and so must a direct read. */
+  /**
+   * A second witness for each: the page says gone, and so must a direct read. Whoever gives no answer, or is shown still (a read can lag behind),
+   * is in doubt, and asked for again in the next rounds.
+   */
   const confirm = async (objectIds: string[]): Promise<{ gone: string[]; there: SeenUser[] }> => {
     const answers = await Promise.all(
       objectIds.map(async (objectId) => ({
         objectId,
-        answer: await patiently(() => directory.readUser(objectId, select)),
+        answer: await patiently(() => directory.readUser(objectId, select)).catch((error: unknown) => {
+          if (error instanceof UsherError && error.code === 'graph_unavailable' && !isClosed())
+            return { kind: 'unknown' as const, reason: error.message };
+          throw error;
+        }),
       })),
     );
+    const gone = answers.filter(({ answer }) => answer.kind === 'gone').map(({ objectId }) => objectId);
+    await store.keepDoubts(
+      source,
+      answers.filter(({ answer }) => answer.kind !== 'gone').map(({ objectId }) => objectId),
+      gone,
+    );
     return {
-      gone: answers.filter(({ answer }) => answer.kind === 'gone').map(({ objectId }) => objectId),
+      gone,
       there: answers.flatMap(({ objectId, answer }) =>
         answer.kind === 'there' ? [{ objectId, attributes: answer.attributes }] : [],
       ),
     };
+  };
+
+  /** Those of earlier rounds. Shown still after an hour, they are there. */
+  const settleDoubts = async (round: number): Promise<void> => {
+    const doubts = await store.doubts(source, 200);
+    if (doubts.length === 0) return;
+    const { gone, there } = await confirm(doubts.map((doubt) => doubt.externalId));
+    await storeUsers(there, gone, { link: null, finished: true, round, mark: false });
+    const seen = new Set(there.map(({ objectId }) => objectId));
+    await store.keepDoubts(
+      source,
+      [],
+      doubts
+        .filter(({ externalId, since }) => seen.has(externalId) && now().getTime() - since.getTime() > believedAfterMs)
+        .map((doubt) => doubt.externalId),
+    );
   };
 
   /** Pages one after the other; the next one is asked for while this one is stored. */
@@ -275,21 +336,23 @@ function openRound(parts: PollerParts, fence: SyncFence, report: RoundReport, ca
     kind: 'users' | 'groups',
     known: DirectoryPass | null,
     selected: string,
-    full: boolean,
     read: (link: string | null) => Promise<DirectoryPageOf<T>>,
     keep: (entries: T[], pass: DirectoryPass & { link: string }, after: Promise<unknown>) => Promise<void>,
   ): Promise<DirectoryPass> => {
-    const stale = !known || known.selected !== selected || full || (!known.finished && known.link === null);
+    const stale = !known || known.selected !== selected;
     let pass = known && !known.finished && !stale ? known : await store.beginPass(fence, kind, selected, stale);
     let ahead = patiently(() => read(pass.link));
     let before: Promise<void> = Promise.resolve();
+    let named = new Set<string>();
     for (;;) {
       const page = await ahead;
       if (page.kind === 'resync') {
         await before;
+        if (pass.link === null)
+          throw new UsherError('graph_unavailable', `The tenant refuses a new delta query, too (${page.reason}).`);
         report.resync = page.reason;
         parts.log.info({ source, kind, reason: page.reason }, 'the delta link is too old; everything is read anew');
-        pass = await store.beginPass(fence, kind, selected, true);
+        pass = { ...(await store.beginPass(fence, kind, selected, true)), link: null };
         ahead = patiently(() => read(null));
         continue;
       }
@@ -301,7 +364,10 @@ function openRound(parts: PollerParts, fence: SyncFence, report: RoundReport, ca
         // Its failure is met when it is awaited, after this page is safe.
         ahead.catch(() => undefined);
       }
-      // In a full read two pages are stored side by side; each commits behind the one before.
+      // In a full read two pages are stored side by side, if they name nobody both; each commits behind the one before.
+      const names = namesOn(entries);
+      if (names.some((name) => named.has(name))) await before;
+      named = new Set(names);
       const mine = keep(entries, { ...pass, link }, before);
       mine.catch(() => undefined);
       await before;
@@ -322,27 +388,34 @@ function openRound(parts: PollerParts, fence: SyncFence, report: RoundReport, ca
         'directory_empty',
         `Source ${source}: a full read of the tenant showed nobody, where ${live} people were known. Nobody was removed. An operator checks USHER_GRAPH_TENANT_ID and the permissions with «usher doctor».`,
       );
+      await store.sweptPass(fence, 'users');
       return;
     }
     await store.resolveAlert(alert);
     for (let after = ''; ; ) {
       const absent = await store.absentUsers(source, round, after, 200);
       const last = absent.at(-1);
-      if (last === undefined) return;
+      if (last === undefined) break;
       after = last;
       report.absent += absent.length;
       const { gone, there } = await confirm(absent);
       await storeUsers(there, gone, { link: null, finished: true, round, mark: true });
     }
+    await store.sweptPass(fence, 'users');
   };
 
   return {
-    async users(known: DirectoryPass | null, full: boolean): Promise<void> {
+    /** Everything of this kind is to be read anew. */
+    begin: (kind: 'users' | 'groups') =>
+      store.beginPass(fence, kind, kind === 'users' ? select : directory.selectGroups, true),
+
+    async users(known: DirectoryPass | null): Promise<void> {
+      const unswept = known && !known.swept ? completeDirectory(known) : null;
+      if (unswept) await sweep(unswept);
       const pass = await walk(
         'users',
         known,
         select,
-        full,
         (link) => directory.usersPage(link, select),
         async (entries, { link, finished, round, isFull }, after) => {
           const removed = [...new Set(entries.filter((entry) => entry.removed).map((entry) => entry.objectId))];
@@ -356,43 +429,39 @@ function openRound(parts: PollerParts, fence: SyncFence, report: RoundReport, ca
       );
       const directoryRead = completeDirectory(pass);
       if (directoryRead) await sweep(directoryRead);
+      await settleDoubts(pass.round);
     },
 
-    async groups(known: DirectoryPass | null, full: boolean): Promise<void> {
+    async groups(known: DirectoryPass | null): Promise<void> {
+      const unswept = known && !known.swept ? completeDirectory(known) : null;
+      if (unswept) await sweepGroups(unswept);
       const pass = await walk(
         'groups',
         known,
         directory.selectGroups,
-        full,
         (link) => directory.groupsPage(link, directory.selectGroups),
         async (entries, { link, finished, round, isFull }) => {
-          const there = entries.filter((entry) => !entry.removed);
-          const members = there.flatMap((entry) =>
-            entry.members.map((member) => ({
-              groupId: resourceIdOf(source, entry.objectId),
-              memberId: resourceIdOf(source, member.objectId),
-              kind: member.kind,
-              removed: member.removed,
-            })),
-          );
-          const names = new Map<string, { displayName: string | null }>();
-          for (const entry of there)
-            names.set(entry.objectId, {
-              displayName: entry.displayName ?? names.get(entry.objectId)?.displayName ?? null,
-            });
+          const { groups, joined, left, removed } = await settleGroups(entries);
           const page = {
             link,
             finished,
             round,
-            groups: [...names].map(([objectId, { displayName }]) => ({
+            mark: isFull,
+            groups: groups.map(({ objectId, displayName }) => ({
               groupId: resourceIdOf(source, objectId),
               externalId: objectId,
               displayName,
             })),
-            joined: members.filter((member) => !member.removed).map(({ removed: _removed, ...member }) => member),
-            left: members.filter((member) => member.removed).map(({ groupId, memberId }) => ({ groupId, memberId })),
-            removed: entries.filter((entry) => entry.removed).map((entry) => resourceIdOf(source, entry.objectId)),
-            mark: isFull,
+            joined: joined.map(({ groupId, member, kind }) => ({
+              groupId: resourceIdOf(source, groupId),
+              memberId: resourceIdOf(source, member),
+              kind,
+            })),
+            left: left.map(({ groupId, member }) => ({
+              groupId: resourceIdOf(source, groupId),
+              memberId: resourceIdOf(source, member),
+            })),
+            removed: removed.map((objectId) => resourceIdOf(source, objectId)),
           };
           const { people, changes } = await store.storeGroupPage(fence, page, cause);
           report.changes += changes;
@@ -404,6 +473,41 @@ function openRound(parts: PollerParts, fence: SyncFence, report: RoundReport, ca
       if (directoryRead) await sweepGroups(directoryRead);
     },
   };
+
+  /**
+   * A page of groups, the last word of each group and each membership counting. What is said to have ended is asked for directly; where the tenant still
+   * shows it, it stays, and the groups are read anew.
+   */
+  async function settleGroups(entries: DirectoryGroupChange[]) {
+    const groups = new Map<string, { objectId: string; displayName: string | null; removed: boolean }>();
+    const members = new Map<string, { groupId: string; member: string; kind: 'User' | 'Group'; removed: boolean }>();
+    for (const entry of entries) {
+      const before = groups.get(entry.objectId);
+      groups.set(entry.objectId, {
+        objectId: entry.objectId,
+        displayName: entry.displayName ?? before?.displayName ?? null,
+        removed: entry.removed,
+      });
+      for (const { objectId, kind, removed } of entry.members)
+        members.set(`${entry.objectId}/${objectId}`, { groupId: entry.objectId, member: objectId, kind, removed });
+    }
+    const ended = [...members.values()].filter((membership) => membership.removed);
+    const removed = [...groups.values()].filter((group) => group.removed);
+    const stillMember = await inTurn(ended, ({ member, groupId, kind }) =>
+      patiently(() => directory.isMember(member, groupId, kind)),
+    );
+    const stillThere = await inTurn(removed, ({ objectId }) => patiently(() => directory.hasGroup(objectId)));
+    if (stillMember.includes(true) || stillThere.some((there) => there !== false)) {
+      report.notGone += stillMember.filter((is) => is === true).length;
+      await store.requestSync(source, true);
+    }
+    return {
+      groups: [...groups.values()].filter((group) => !group.removed),
+      joined: [...members.values()].filter((membership) => !membership.removed),
+      left: ended.filter((_membership, index) => stillMember[index] !== true),
+      removed: removed.filter((_group, index) => stillThere[index] === false).map((group) => group.objectId),
+    };
+  }
 
   /** The wish of these people may be another now; a hint that nothing is due for costs little. */
   function wake(personIds: string[]): void {
@@ -424,10 +528,12 @@ function openRound(parts: PollerParts, fence: SyncFence, report: RoundReport, ca
         'groups_empty',
         `Source ${source}: a full read of the tenant's groups showed none, where ${known} were known. Nobody lost a group. An operator checks the permissions with «usher doctor».`,
       );
+      await store.sweptPass(fence, 'groups');
       return;
     }
     await store.resolveAlert(alert);
     const { people, changes } = await store.sweepGroups(fence, round, cause);
+    await store.sweptPass(fence, 'groups');
     report.changes += changes;
     await parts.reconsider(people);
     wake(people);

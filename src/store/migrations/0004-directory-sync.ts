@@ -20,9 +20,19 @@ create table directory_passes (
   -- The link is the one that ended a pass; null or a next link means a pass is going on.
   finished boolean not null default false,
   is_full boolean not null default true,
+  -- Whether what a full read did not show has been looked for; a pass is not over before.
+  swept boolean not null default false,
   round bigint not null default 1,
   selected text not null default '',
   primary key (source, kind)
+);
+
+-- Said to be gone, and not confirmed: by a direct read that gave no answer, or that still showed them. Asked again each round.
+create table directory_doubts (
+  source text not null,
+  external_id text not null,
+  since timestamptz not null default now(),
+  primary key (source, external_id)
 );
 
 -- In which full read a row was last seen.
