@@ -685,8 +685,13 @@ export interface SchedulingAccount {
   /** Makes a user that exists ours. */
   adoptUser(accountUserId: string, personId: string, changes: UserChanges, fence: Fence): Promise<AccountUser>;
   updateUser(accountUserId: string, changes: UserChanges, fence: Fence): Promise<AccountUser>;
-  /** Each gets the other's address, in one act: neither is ever without one. */
-  exchangeEmails(accountUserId: string, otherId: string, fence: Fence): Promise<void>;
+  /** Each gets the other's address, in one act: neither is ever without one. Nothing happens unless both have what was seen. */
+  exchangeEmails(
+    accountUserId: string,
+    otherId: string,
+    seen: { own: string; other: string },
+    fence: Fence,
+  ): Promise<void>;
   blockSignIn(accountUserId: string, fence: Fence): Promise<void>;
   suspendUser(accountUserId: string, fence: Fence): Promise<void>;
   restoreUser(accountUserId: string, fence: Fence): Promise<void>;

@@ -47,7 +47,13 @@ async function run(context: StepContext): Promise<StepOutcome> {
     return finish(context, made, 'user.created', null, 'created');
   }
   if (decision.kind === 'exchange') {
-    await account.exchangeEmails(decision.user.accountUserId, decision.other.accountUserId, fence);
+    const { user, other } = decision;
+    await account.exchangeEmails(
+      user.accountUserId,
+      other.accountUserId,
+      { own: user.email, other: other.email },
+      fence,
+    );
     // The other one may have been told «taken elsewhere» a moment ago, and needs not wait for it to pass.
     if (decision.other.personId) {
       await store.recheckProfile(decision.other.personId);

@@ -156,14 +156,21 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
       return mustFind(accountUserId);
     },
 
-    async exchangeEmails(accountUserId, otherId, fence) {
-      await fenced(fence, (client) =>
-        client.query(
+    async exchangeEmails(accountUserId, otherId, seen, fence) {
+      await fenced(fence, async (client) => {
+        // In one order: the other's step may do the same at this moment, and what it did must not be undone.
+        const { rows } = await client.query<{ account_user_id: string; email: string }>(
+          `select account_user_id, email from account_users where account_user_id = any ($1::uuid[]) order by account_user_id for update`,
+          [[accountUserId, otherId]],
+        );
+        const emailOf = (id: string) => rows.find((row) => row.account_user_id === id)?.email;
+        if (emailOf(accountUserId) !== seen.own || emailOf(otherId) !== seen.other) return;
+        await client.query(
           `update account_users u set email = o.email, email_key = o.email_key from account_users o
            where (u.account_user_id, o.account_user_id) in (($1, $2), ($2, $1))`,
           [accountUserId, otherId],
-        ),
-      );
+        );
+      });
     },
 
     async blockSignIn(accountUserId, fence) {

@@ -270,6 +270,16 @@ export function syncStore({ pool }: Database, groupsMatter: boolean): SyncStore 
 
     async beginRun(kind, source) {
       const runId = newId();
+      // Whoever began one before and did not end it is no more: the lease says so.
+      await run(
+        pool,
+        {
+          name: 'run-ended-by-kill',
+          text: `update runs set state = 'failed', ended_at = now(), report = jsonb_build_object('error', 'The process ended in the middle; the next round goes on where it was.', 'changes', 0)
+                 where kind = $1 and source = $2 and state = 'running'`,
+        },
+        [kind, source],
+      );
       await run(
         pool,
         { name: 'run-begin', text: `insert into runs (run_id, kind, state, source) values ($1, $2, 'running', $3)` },

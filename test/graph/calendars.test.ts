@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { decideDelegation } from '../../src/domain/delegation.ts';
+import { decideDelegation, deliveryWarning } from '../../src/domain/delegation.ts';
 import { openBatch } from '../../src/graph/batch.ts';
 import { openCalendars } from '../../src/graph/calendars.ts';
 import { openGraphClient, readRetryAfter } from '../../src/graph/client.ts';
@@ -124,6 +124,32 @@ describe('faults of the tenant', () => {
       code: expect.stringMatching(/connection_down|graph_unavailable/),
     });
   });
+});
+
+test('who receives meeting requests is read where the app may ask, and a delegate alone is a warning', async () => {
+  const reader = calendars();
+  expect(await reader.readDelivery(user('ana.ruiz').objectId)).toBeNull();
+  sandbox.tenant.permissions.add('MailboxSettings.Read');
+  const alone = await reader.readDelivery(user('ana.ruiz').objectId);
+  expect(alone).toEqual({ meetingMessages: 'delegate_only', purpose: 'user' });
+  expect(deliveryWarning({ meetingMessages: 'delegate_only', purpose: 'user' }, 'Ana')).toContain(
+    'My delegates and me',
+  );
+  user('ana.ruiz').deliveryOption = 'sendToDelegateAndPrincipal';
+  expect((await reader.readDelivery(user('ana.ruiz').objectId))?.meetingMessages).toBe('delegate_and_person');
+  expect(deliveryWarning({ meetingMessages: 'delegate_and_person', purpose: 'user' }, 'Ana')).toBeNull();
+  expect(deliveryWarning({ meetingMessages: 'delegate_and_person', purpose: 'room' }, 'Ana')).toContain('room');
+});
+
+test('the dedicated mailbox is known by any of its addresses; a gateway that answers 404 says nothing about it', async () => {
+  const reader = calendars();
+  expect(await reader.dedicatedMailbox('Bookings@contoso.com')).toMatchObject({ kind: 'known' });
+  expect(await calendars().dedicatedMailbox('nobody@contoso.com')).toEqual({
+    kind: 'missing',
+    address: 'nobody@contoso.com',
+  });
+  sandbox.tenant.faults.push({ status: 404, code: 'UnknownError' });
+  expect((await calendars().dedicatedMailbox(contoso.dedicatedMailbox)).kind).toBe('unreadable');
 });
 
 test('Retry-After is seconds or a date', () => {

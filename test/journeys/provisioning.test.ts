@@ -261,8 +261,26 @@ test('two people who swap their addresses in one cycle both end with the right o
       second.conditions[0].evidence.email === 'first@contoso.com',
   );
   expect(after.map((person) => person.accountUserId)).toEqual(before);
+
+  // Both at the same moment, again and again: neither step undoes what the other's exchange did.
+  for (const [a, b] of [
+    ['first', 'second'],
+    ['second', 'first'],
+    ['first', 'second'],
+    ['second', 'first'],
+  ]) {
+    await Promise.all([patch(ana, `${a}@contoso.com`), patch(bjorn, `${b}@contoso.com`)]);
+    await eventually(
+      both,
+      ([first, second]) =>
+        first.ready &&
+        second.ready &&
+        first.conditions[0].evidence.email === `${a}@contoso.com` &&
+        second.conditions[0].evidence.email === `${b}@contoso.com`,
+    );
+  }
   await usher.close();
-});
+}, 120_000);
 
 describe('the brake', () => {
   let usher: Usher;
