@@ -130,8 +130,9 @@ function openSlots(): Slots {
           if (load >= 1 || share > usual + 0.25) pushedBack();
           else if (load < 0.8) {
             // What was refused lately is not tried again at once.
-            const ceiling = performance.now() < knownUntil ? knownCeiling : mostAtOnce;
-            limit = Math.min(ceiling, limit + 1 / Math.floor(limit));
+            const isKnown = performance.now() < knownUntil;
+            // Up to what was granted a moment ago one more a batch, into the unknown one more a round trip.
+            limit = Math.min(isKnown ? knownCeiling : mostAtOnce, limit + (isKnown ? 1 : 1 / Math.floor(limit)));
           }
           usual = 0.9 * usual + 0.1 * share;
           pump();
