@@ -85,19 +85,17 @@ create table directory_users (
   deleted_at timestamptz
 ) with (fillfactor = 85);
 
--- No index begins with the source, and those of one row each name it only to be unique. A plan that is made while the table is empty finds all indexes
--- equally good, and is kept: beside an index on the source it walked all users of the source for each create.
-create index directory_users_display_key on directory_users (display_key) where deleted_at is null;
-create unique index directory_users_user_name on directory_users (user_name_key, source) where deleted_at is null;
-create unique index directory_users_external_id on directory_users (external_id, source) where deleted_at is null and external_id is not null;
-create index directory_users_tombstone_name on directory_users (user_name_key) where deleted_at is not null;
-create index directory_users_tombstone_external on directory_users (external_id) where deleted_at is not null;
+create index directory_users_display_key on directory_users (source, display_key) where deleted_at is null;
+create unique index directory_users_user_name on directory_users (source, user_name_key) where deleted_at is null;
+create unique index directory_users_external_id on directory_users (source, external_id) where deleted_at is null and external_id is not null;
+create index directory_users_tombstone_name on directory_users (source, user_name_key) where deleted_at is not null;
+create index directory_users_tombstone_external on directory_users (source, external_id) where deleted_at is not null;
 create index directory_users_person on directory_users (person_id);
 create index directory_users_entra on directory_users (entra_object_id) where entra_object_id is not null;
 -- Nearly everybody has one address: a plain index serves them, and only aliases pay for the other kind.
 create index directory_users_address on directory_users ((addresses[1]));
 create index directory_users_aliases on directory_users using gin (addresses) with (fastupdate = off) where cardinality(addresses) > 1;
-create index directory_users_order on directory_users (created_at, resource_id) include (source) where deleted_at is null;
+create index directory_users_order on directory_users (source, created_at, resource_id) where deleted_at is null;
 
 create table history (
   history_id bigint generated always as identity,

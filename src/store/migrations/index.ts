@@ -1,12 +1,14 @@
 import { sql as people } from './0001-people.ts';
 import { sql as account } from './0002-account.ts';
 import { sql as scim } from './0003-scim.ts';
-import { sql as directorySync } from './0004-directory-sync.ts';
+import { sql as lookups } from './0004-lookups.ts';
+import { sql as directorySync } from './0005-directory-sync.ts';
 
 /** In order; a released migration never changes. */
 export const migrations: Record<string, string> = {
   '0001-people': people,
   '0002-account': account,
   '0003-scim': scim,
-  '0004-directory-sync': directorySync,
+  '0004-lookups': lookups,
+  '0005-directory-sync': directorySync,
 };
