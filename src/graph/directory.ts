@@ -2,6 +2,7 @@
  * Users and groups of the tenant by delta queries (learn.microsoft.com/graph/delta-query-overview), and the direct reads that confirm what a delta says.
  * Graph's words come in, ours go out: an attribute that is absent stays absent, one that was cleared is null.
  */
+import { storable } from '../domain/storable-text.ts';
 import { UsherError } from '../errors.ts';
 import type {
   Directory,
@@ -188,13 +189,8 @@ function readAttributes(entry: Record<string, unknown>): Partial<DirectoryAttrib
   return found as Partial<DirectoryAttributes>;
 }
 
-/** U+0000 and halves of surrogates can not be stored; one of them would stop the directory for everybody. */
-const text = (value: unknown): string | null =>
-  typeof value === 'string' && value !== ''
-    ? value
-        .replaceAll('\0', '\ufffd')
-        .replace(/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g, '\ufffd')
-    : null;
+/** Cleaned: one name that can not be stored would stop the directory for everybody. */
+const text = (value: unknown): string | null => (typeof value === 'string' && value !== '' ? storable(value) : null);
 
 function readGroupChange(entry: Record<string, unknown>): DirectoryGroupChange | null {
   if (typeof entry.id !== 'string') return null;

@@ -2,6 +2,7 @@
  * What the identity providers really sent, for an admin to read: gathered and written in batches, after the answer. Secrets and passwords are
  * left out. Under load reads are left out too; writes and refusals never are, unless the database is away.
  */
+import { storable } from '../../domain/storable-text.ts';
 import type { Log } from '../../log.ts';
 import type { LoggedRequest, RequestLogStore } from '../../ports.ts';
 
@@ -89,11 +90,4 @@ export function withoutSecrets(body: unknown): string | null {
     );
   };
   return JSON.stringify(hidden(body));
-}
-
-/** PostgreSQL takes neither U+0000 nor half a surrogate; one such text would lose its neighbours, too. */
-export function storable(text: string): string {
-  return text
-    .replaceAll('\0', '\ufffd')
-    .replace(/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g, '\ufffd');
 }
