@@ -97,7 +97,7 @@ export interface Sandbox {
 }
 
 /** The Graph connection of an Usher that talks to this sandbox instead of the cloud. */
-export function connectionTo({ url, tenant }: Sandbox) {
+export function connectionTo({ url, tenant }: Pick<Sandbox, 'url' | 'tenant'>) {
   const { tenantId, clientId, clientSecret } = tenant;
   return {
     tenantId,

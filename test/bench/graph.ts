@@ -11,7 +11,7 @@ import { openBatch } from '../../src/graph/batch.ts';
 import { openCalendars } from '../../src/graph/calendars.ts';
 import { openGraphClient } from '../../src/graph/client.ts';
 import { openDirectory } from '../../src/graph/directory.ts';
-import { newTenant, startSandbox, type TenantUser } from '../../src/sandbox/tenant.ts';
+import { connectionTo, newTenant, startSandbox, type TenantUser } from '../../src/sandbox/tenant.ts';
 import { freePort, startServers } from '../ground/servers.ts';
 import { eventually } from '../ground/usher.ts';
 
@@ -105,22 +105,11 @@ async function openTenantProcess(count: number) {
     });
   await tell('count');
   const url = `http://127.0.0.1:${port}`;
-  const { tenantId, clientId, clientSecret } = newTenant([]);
   return {
     url,
     tell,
     child,
-    graph: openGraphClient({
-      tenantId,
-      clientId,
-      credential: { kind: 'secret', secret: clientSecret },
-      baseUrl: url,
-      authority: url,
-      scope: 'https://graph.microsoft.com/.default',
-      ownAuthority: true,
-      pollSeconds: 300,
-      notificationUrl: null,
-    }),
+    graph: openGraphClient(connectionTo({ url, tenant: newTenant([]) })),
   };
 }
 
