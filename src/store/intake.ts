@@ -86,30 +86,22 @@ update people set
   source = $7, external_id = $8, user_name = $9, display_name = $10, email = $11, active = $12
 where person_id = $1 and generation = $2`;
 
-const updateUser: Named = {
-  name: 'update-user',
+const changeUserBy = (kind: 'update' | 'revive'): Named => ({
+  name: `${kind}-user`,
   text: `
 with u as (
-  update directory_users set external_id = $15, user_name = $16, user_name_key = $17, active = $18, entra_object_id = $19, addresses = $20::text[],
+  update directory_users set ${kind === 'revive' ? 'deleted_at = null, ' : ''}external_id = $15, user_name = $16, user_name_key = $17, active = $18, entra_object_id = $19, addresses = $20::text[],
     described = $21::jsonb, resource = $22::jsonb, display_key = $27::text, version = version + 1, last_modified_at = greatest(now(), last_modified_at + interval '1 millisecond'),
-    active_since = case when $18 and not active then now() else active_since end
-  where resource_id = $13 and version = $14 and deleted_at is null
+    active_since = ${kind === 'revive' ? 'now()' : 'case when $18 and not active then now() else active_since end'}
+  where resource_id = $13 and version = $14 and deleted_at is ${kind === 'revive' ? 'not ' : ''}null
   returning person_id, version, last_modified_at
 ), p as (${changePersonText} and exists (select 1 from u) returning person_id),
 h as (
-  insert into history (person_id, actor, cause, action, before, after) select p.person_id, $23, $24, 'user.changed', $25::jsonb, $26::jsonb from p
+  insert into history (person_id, actor, cause, action, before, after) select p.person_id, $23, $24, 'user.${kind === 'revive' ? 'restored' : 'changed'}', $25::jsonb, $26::jsonb from p
 )
 select u.*, case when exists (select 1 from p) then true else usher_conflict() end as written from u`,
-};
-
-const reviveDeleted: Named = {
-  name: 'revive-user',
-  text: updateUser.text
-    .replace('and deleted_at is null', 'and deleted_at is not null')
-    .replace('update directory_users set', 'update directory_users set deleted_at = null,')
-    .replace('case when $18 and not active then now() else active_since end', 'now()')
-    .replace(`'user.changed'`, `'user.restored'`),
-};
+});
+const changeUser = { update: changeUserBy('update'), revive: changeUserBy('revive') };
 
 /** A change that means nothing for the person: the same, without writing the person's row. */
 const updateUserOnly: Named = {
@@ -128,26 +120,22 @@ u as (
 select * from u`,
 };
 
-const deleteUser: Named = {
-  name: 'delete-user',
+/** `stay`: a user of the tenant who is deleted softly stays a member of the groups, and is one again when restored. */
+const deleteUserBy = (groups: 'leave' | 'stay'): Named => ({
+  name: `delete-user-${groups}`,
   text: `
 with u as (
   update directory_users set deleted_at = now(), version = version + 1, last_modified_at = now()
   where resource_id = $13 and version = $14 and deleted_at is null
   returning resource_id
-), g as (delete from group_members where member_id in (select resource_id from u)),
+),${groups === 'leave' ? ' g as (delete from group_members where member_id in (select resource_id from u)),' : ''}
 p as (${changePersonText} and exists (select 1 from u) returning person_id),
 h as (
   insert into history (person_id, actor, cause, action, before, after) select p.person_id, $15, $16, 'user.deleted', $17::jsonb, null from p
 )
 select u.*, case when exists (select 1 from p) then true else usher_conflict() end as written from u`,
-};
-
-/** A user of the tenant who is deleted softly stays a member of the groups, and is one again when restored. */
-const deleteUserOnly: Named = {
-  name: 'delete-user-only',
-  text: deleteUser.text.replace(/ g as \(delete from group_members[^\n]*\n/, '\n'),
-};
+});
+const deleteUser = { leave: deleteUserBy('leave'), stay: deleteUserBy('stay') };
 
 function changeValues(personId: string, generation: number, change: PersonChange): unknown[] {
   const shown = change.shown;
@@ -279,7 +267,7 @@ export function intakeStore(database: Database): IntakeStore {
     },
 
     updateUser: (expected, write, change, difference, cause) =>
-      writeUser(commits, expected, write, change, difference, cause),
+      writeUser(commits, 'update', expected, write, change, difference, cause),
 
     deleteUser: (expected, change, before, cause) => removeUser(commits, expected, change, before, cause),
   };
@@ -312,20 +300,22 @@ const userValues = (
 const writtenFrom = (row: UserRow | undefined): Written =>
   row ? { version: row.version, lastModifiedAt: new Date(row.last_modified_at) } : null;
 
-/** On a connection of its own, or inside a transaction. */
+/** On a connection of its own, or inside a transaction. `revive`: a tombstone that the source brings back, the same resource of the same person. */
 export async function writeUser(
   where: On,
+  kind: 'update' | 'revive',
   expected: Expected,
   write: UserToWrite,
   change: PersonChange,
   difference: { before: unknown; after: unknown },
   cause: Cause,
 ): Promise<Written> {
-  const person = change.samePerson
+  const only = kind === 'update' && change.samePerson;
+  const person = only
     ? [expected.personId, expected.generation]
     : changeValues(expected.personId, expected.generation, change);
   try {
-    const rows = await on<UserRow>(where, change.samePerson ? updateUserOnly : updateUser, [
+    const rows = await on<UserRow>(where, only ? updateUserOnly : changeUser[kind], [
       ...person,
       ...userValues(expected, write, difference, cause),
     ]);
@@ -333,22 +323,6 @@ export async function writeUser(
   } catch (error) {
     return notOnConflict(error, null);
   }
-}
-
-/** A tombstone that the source brings back: the same resource of the same person. */
-export async function reviveUser(
-  where: On,
-  expected: Expected,
-  write: UserToWrite,
-  change: PersonChange,
-  difference: { before: unknown; after: unknown },
-  cause: Cause,
-): Promise<Written> {
-  const rows = await on<UserRow>(where, reviveDeleted, [
-    ...changeValues(expected.personId, expected.generation, change),
-    ...userValues(expected, write, difference, cause),
-  ]);
-  return writtenFrom(rows[0]);
 }
 
 export async function removeUser(
@@ -360,7 +334,7 @@ export async function removeUser(
   groups: 'leave' | 'stay' = 'leave',
 ): Promise<boolean> {
   try {
-    const rows = await on(where, groups === 'stay' ? deleteUserOnly : deleteUser, [
+    const rows = await on(where, deleteUser[groups], [
       ...changeValues(expected.personId, expected.generation, change),
       expected.resourceId,
       expected.version,
