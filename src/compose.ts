@@ -1,7 +1,9 @@
 /** The only place where objects are built: Config in, running parts and close() out. */
 import { hashToken, newToken, openAccess } from './access.ts';
-import { foundAccount, makePages, openBuiltinAccount } from './account/builtin.ts';
+import { openBuiltinAccount } from './account/builtin.ts';
+import { foundAccount, makePages } from './account/founding.ts';
 import type { Config, GraphConfig } from './config.ts';
+import { looksLikeAddress } from './domain/email-address.ts';
 import type { Policy } from './domain/policy.ts';
 import { UsherError } from './errors.ts';
 import { openBatch } from './graph/batch.ts';
@@ -21,7 +23,7 @@ import { openMetrics } from './metrics.ts';
 import type { Calendars, Directory, SchedulingAccount, Store, WakeUps } from './ports.ts';
 import { openPostgresBackend, openRedisBackend, openWakeUps } from './queue/bullmq.ts';
 import { buildApp, type Listening, listen } from './server.ts';
-import { openDatabase, run, transaction } from './store/database.ts';
+import { list, openDatabase, run, transaction } from './store/database.ts';
 import { type EmbeddedPostgres, openEmbeddedPostgres } from './store/embedded-postgres.ts';
 import { migrate } from './store/migrate.ts';
 import { keepStatistics } from './store/statistics.ts';
@@ -110,7 +112,12 @@ async function build(
   const accountDatabase = {
     query: <R extends Record<string, unknown>>(name: string, text: string, values: unknown[]) =>
       run<R>(database.pool, { name, text }, values),
+    list: <R extends Record<string, unknown>>(text: string, values: unknown[]) => list<R>(database.lists, text, values),
     transaction: <T>(work: Parameters<typeof transaction<T>>[1]) => transaction(database.pool, work),
+  };
+  const accountSettings = {
+    plan: policy.account.plan,
+    heir: looksLikeAddress(policy.leavers.pagesTo) ? policy.leavers.pagesTo : null,
   };
   const founderEmail =
     policy.bookingPages.takeFrom?.[0] ?? `administrator@${policy.dedicatedMailbox?.split('@')[1] ?? 'localhost'}`;
@@ -122,7 +129,7 @@ async function build(
   });
   for (const [kind, kept] of Object.entries(founding.shrunkTo))
     log.warn({ kind, kept }, 'the policy says fewer seats than are assigned; the pool keeps what is assigned');
-  const account = openBuiltinAccount(accountDatabase, { plan: policy.account.plan });
+  const account = openBuiltinAccount(accountDatabase, accountSettings);
 
   const backend = config.queueUrl
     ? openRedisBackend(config.queueUrl, config.queueCheck, log)

@@ -164,6 +164,38 @@ export const errorTable = {
     'The address belongs to another user',
     'An account administrator frees the address.',
   ),
+  needs_license: row(
+    'person',
+    409,
+    'The owner has no license',
+    'Assign the owner a «scheduled-meetings» license first.',
+  ),
+  no_seats_left: row(
+    'person',
+    409,
+    'Every seat that was bought is taken',
+    'Buy or free a seat, or send "wait": true to stand in line.',
+  ),
+  one_license_account: row(
+    'person',
+    409,
+    'The account holds one license only',
+    'Leave the role out, or say in the policy (account.pools) that more licenses were bought.',
+  ),
+  managed_by_rule: row(
+    'person',
+    409,
+    'A rule of the policy manages this field',
+    'Change the policy or the directory, or send "keepByHand": true.',
+  ),
+  idempotency_key_reused: row(
+    'terminal',
+    422,
+    'The Idempotency-Key was used for another request',
+    'Use a new key for a new request, and the same body with the same key.',
+  ),
+  mail_unavailable: row('retry', 503, 'The mail server does not answer', 'Nothing: it is tried again.'),
+  sign_in_failed: row('terminal', 401, 'The sign-in did not succeed', 'Begin again at /sign-in.'),
   last_licensed_administrator: row(
     'person',
     409,

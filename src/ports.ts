@@ -667,6 +667,20 @@ export interface SeatClaim {
 
 export type StepMode = 'automatic' | 'task' | 'observe';
 
+/** What an adapter can do, as data: a step that it has no call for is a task or observed, and the contract suite asks nothing more of it. */
+export interface AccountCapabilities {
+  modes: Record<Step, StepMode>;
+  suppressesInvitations: boolean;
+  setsTimeZones: boolean;
+  /** Two users can swap their addresses without either being without one. */
+  exchangesEmails: boolean;
+  suspends: boolean;
+  createsPages: boolean;
+  keepsWaitingList: boolean;
+  /** It can tell how many seats were bought. */
+  knowsPools: boolean;
+}
+
 export interface LicenseCounts {
   bought: number | null;
   assigned: number;
@@ -677,7 +691,7 @@ export interface LicenseCounts {
 /** The account we provision into. Every write carries a fence and commits nothing under a stale one. */
 export interface SchedulingAccount {
   readonly kind: 'builtin' | 'oncehub';
-  readonly modes: Record<Step, StepMode>;
+  readonly capabilities: AccountCapabilities;
   findByPerson(personId: string, accountUserId: string | null): Promise<AccountUser | null>;
   findByEmail(email: string): Promise<AccountUser | null>;
   findById(accountUserId: string): Promise<AccountUser | null>;

@@ -2,6 +2,7 @@
 
 import type { AccountUser } from '../src/domain/account.ts';
 import { decidePages, type PageSight, pagesAreRight } from '../src/domain/booking-page.ts';
+import { schedulingLicense } from '../src/domain/license.ts';
 import type { StepContext, StepDefinition, StepOutcome } from './step.ts';
 
 export const assignBookingPages: StepDefinition = { step: 'assign-booking-pages', condition: 'BookingPages', run };
@@ -16,7 +17,18 @@ async function run(context: StepContext): Promise<StepOutcome> {
     };
   if (wished.length === 0) return { verdict: pagesAreRight([]), did: [] };
 
-  const sights = await look(context, wished);
+  const user = await account.findById(person.accountUserId);
+  if (user && !user.licenses.some((license) => license.kind === schedulingLicense))
+    return {
+      verdict: {
+        status: 'false',
+        reason: 'needs_license',
+        message: `A page is enabled only for an owner with a «${schedulingLicense}» license, and rule «${person.wish?.rule}» wishes none. An operator adds it to the rule.`,
+        owner: 'operator',
+      },
+      did: [],
+    };
+  const sights = await look(context, wished, user);
   const decision = decidePages(
     person.accountUserId,
     sights,
@@ -81,15 +93,18 @@ async function run(context: StepContext): Promise<StepOutcome> {
   };
 }
 
-async function look({ person, account, store }: StepContext, wished: string[]): Promise<PageSight[]> {
+async function look(
+  { person, account, store }: StepContext,
+  wished: string[],
+  user: AccountUser | null,
+): Promise<PageSight[]> {
   const [pages, others] = await Promise.all([account.pagesNamed(wished), store.othersWishing(person.personId, wished)]);
   const ownerIds = [
     ...new Set(pages.map((page) => page.ownerId).filter((ownerId) => ownerId !== person.accountUserId)),
   ];
   const behind = ownerIds.length > 0 ? await store.peopleByAccountUser(ownerIds) : [];
-  const owners = new Map<string, AccountUser | null>();
-  for (const ownerId of [...ownerIds, person.accountUserId])
-    if (ownerId) owners.set(ownerId, await account.findById(ownerId));
+  const owners = new Map<string, AccountUser | null>([[person.accountUserId ?? '', user]]);
+  for (const ownerId of ownerIds) owners.set(ownerId, await account.findById(ownerId));
   return wished.map((linkName): PageSight => {
     const page = pages.find((candidate) => candidate.linkName === linkName) ?? null;
     const owner = page ? (owners.get(page.ownerId) ?? null) : null;
@@ -101,6 +116,7 @@ async function look({ person, account, store }: StepContext, wished: string[]): 
       alsoWishedBy: others.filter((other) => other.linkName === linkName).map((other) => other.personId),
       wishedForOwner: ownerPerson?.lifecycle === 'wanted' && ownerPerson.bookingPages.includes(linkName),
       ownerLeaves: ownerPerson?.left ?? false,
+      keptByHand: person.kept[`page:${linkName}`] ?? null,
     };
   });
 }

@@ -46,6 +46,17 @@ async function run({
       did: [],
     };
   }
+  const taken = missing.find((kind) => person.kept[`license:${kind}`]);
+  const hand = taken ? person.kept[`license:${taken}`] : undefined;
+  if (hand)
+    return {
+      verdict: {
+        status: 'false',
+        reason: 'awaiting_administrator',
+        message: `An Administrator took the «${taken}» license by hand (${hand.by}, ${hand.at}). An account administrator assigns it again, or takes that back.`,
+      },
+      did: [],
+    };
   if (wish.licenses.length === 0 && !plan) await account.leaveWaitingList(person.personId);
   if (plan && missing.length + surplus.length > 0) {
     return {

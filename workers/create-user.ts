@@ -83,7 +83,7 @@ function finish(
   origin: 'created' | 'adopted',
 ): StepOutcome {
   const wish = context.person.wish;
-  const stillDifferent = wish?.email ? changesTowards(user, wish, wish.email) : {};
+  const stillDifferent = wish?.email ? changesTowards(user, wish, wish.email, context.person.kept) : {};
   const right = Object.keys(stillDifferent).length === 0 && !user.suspended;
   return {
     verdict: right

@@ -28,6 +28,7 @@ export interface UserChanges {
 export interface AccountPage {
   pageId: string;
   linkName: string;
+  title: string | null;
   ownerId: string;
   enabled: boolean;
   /** `usher`, `license`, or who; null while it was never disabled. */

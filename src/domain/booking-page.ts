@@ -15,6 +15,8 @@ export interface PageSight {
   wishedForOwner: boolean;
   /** True when the present owner is a person who leaves. */
   ownerLeaves: boolean;
+  /** Set when an Administrator gave the page to somebody else by hand. */
+  keptByHand: { by: string; at: string } | null;
 }
 
 export type PageAction =
@@ -55,6 +57,14 @@ export function decidePages(
     }
     if (!page || !owner) {
       block('page_missing', `Page «${linkName}» does not exist. An account administrator creates it.`, linkName);
+      continue;
+    }
+    if (page.ownerId !== accountUserId && sight.keptByHand) {
+      block(
+        'owned_by_other',
+        `Page «${linkName}» was given to ${owner.email} by hand (${sight.keptByHand.by}, ${sight.keptByHand.at}). An account administrator takes that back.`,
+        linkName,
+      );
       continue;
     }
     if (page.ownerId !== accountUserId) {

@@ -2,6 +2,35 @@
 import type { SeatAnswer } from './account.ts';
 import type { Verdict } from './conditions.ts';
 
+/** The kind whose loss disables its owner's pages, and without which no page of theirs is enabled. */
+export const schedulingLicense = 'scheduled-meetings';
+
+/**
+ * What a pool needs, in a sentence for whoever buys: Usher never does. Null where nobody waits.
+ * A free seat that somebody in line is about to take is reserved, not free.
+ */
+export function forecast(counts: { bought: number | null; assigned: number; waiting: number }): {
+  free: number | null;
+  reserved: number;
+  missing: number;
+  message: string | null;
+} {
+  if (counts.bought === null) return { free: null, reserved: counts.waiting, missing: 0, message: null };
+  const left = Math.max(0, counts.bought - counts.assigned);
+  const reserved = Math.min(left, counts.waiting);
+  const missing = counts.waiting - reserved;
+  const people = counts.waiting === 1 ? '1 person waits' : `${counts.waiting} people wait`;
+  return {
+    free: left - reserved,
+    reserved,
+    missing,
+    message:
+      counts.waiting === 0
+        ? null
+        : `${people} for ${left === 1 ? '1 seat' : `${left} seats`}${missing > 0 ? `: ${missing} more must be bought or freed` : ''}.`,
+  };
+}
+
 /** The kinds that the wish names and the user lacks. */
 export function missingLicenses(wished: string[], held: string[]): string[] {
   return wished.filter((kind) => !held.includes(kind));

@@ -78,6 +78,12 @@ export interface Leave {
   witness: 'explicit_request' | 'group_change' | 'direct_read';
 }
 
+/**
+ * What an Administrator changed by hand against the wish, until it is taken back. The keys: a field of the profile (`name`, `email`, `role`,
+ * `timeZone`), `suspended`, `user` (deleted), `license:KIND` (taken away), `page:LINK-NAME` (given to somebody else).
+ */
+export type Kept = Record<string, { by: string; at: string }>;
+
 export interface Person {
   personId: string;
   lifecycle: Lifecycle;
@@ -94,6 +100,7 @@ export interface Person {
   accountUserId: string | null;
   /** `created` or `adopted` by us; null when nothing in the account is ours, and then nothing is ever taken away. */
   accountUserOrigin: 'created' | 'adopted' | null;
+  kept: Kept;
   /** The time of the first wish: the place in every waiting list. */
   wishedAt: Date;
   createdAt: Date;

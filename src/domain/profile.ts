@@ -5,7 +5,7 @@ import type { AccountUser, UserChanges } from './account.ts';
 import type { Verdict } from './conditions.ts';
 import { mayClaimByEmail } from './correlate.ts';
 import { foldAddress } from './email-address.ts';
-import type { Person, Wish } from './person.ts';
+import type { Kept, Person, Wish } from './person.ts';
 import type { Policy } from './policy.ts';
 
 /** What the account holds that could be this person. */
@@ -47,7 +47,7 @@ export function decideProfile(person: Person, sight: ProfileSight, policy: Polic
       `${own.email} is the owner of the scheduling account and is never changed by Usher.`,
     );
   if (own && sameEmail && sight.sameEmailMovesAway) {
-    const { email: _exchanged, ...changes } = changesTowards(own, wish, email);
+    const { email: _exchanged, ...changes } = changesTowards(own, wish, email, person.kept);
     return { kind: 'exchange', user: own, other: sameEmail, changes };
   }
   if (sameEmail?.personId && sameEmail.personId !== person.personId) {
@@ -61,8 +61,18 @@ export function decideProfile(person: Person, sight: ProfileSight, policy: Polic
       'email_taken_elsewhere',
       `${email} belongs to another user of the account, ${sameEmail.name}. An account administrator frees the address.`,
     );
+  if (!own && person.kept.user)
+    return blocked(
+      'awaiting_administrator',
+      `An Administrator deleted the user by hand (${person.kept.user.by}, ${person.kept.user.at}). Take that back, and the user is made anew; or let the person leave in the directory.`,
+    );
+  if (own?.suspended && person.kept.suspended)
+    return blocked(
+      'awaiting_administrator',
+      `An Administrator suspended ${own.email} by hand (${person.kept.suspended.by}, ${person.kept.suspended.at}). An account administrator restores the user.`,
+    );
   if (own) {
-    const changes = changesTowards(own, wish, email);
+    const changes = changesTowards(own, wish, email, person.kept);
     const restore = own.suspended || own.signInBlocked;
     if (restore || Object.keys(changes).length > 0) return { kind: 'update', user: own, changes, restore };
     return { kind: 'verdict', verdict: profileIsRight(own) };
@@ -93,14 +103,24 @@ function decideAdoption(user: AccountUser, wish: Wish & { email: string }, polic
   return { kind: 'adopt', user, changes: changesTowards(user, wish, wish.email) };
 }
 
-/** Only what differs; an absent time zone in the wish changes nothing. */
-export function changesTowards(user: AccountUser, wish: Wish, email: string): UserChanges {
+/** Only what differs and was not changed by hand; an absent time zone in the wish changes nothing. */
+export function changesTowards(user: AccountUser, wish: Wish, email: string, kept: Kept = {}): UserChanges {
   const changes: UserChanges = {};
-  if (user.name !== wish.displayName) changes.name = wish.displayName;
-  if (foldAddress(user.email) !== foldAddress(email)) changes.email = email;
-  if (user.role !== wish.role) changes.role = wish.role;
-  if (wish.timeZone && user.timeZone !== wish.timeZone) changes.timeZone = wish.timeZone;
+  if (user.name !== wish.displayName && !kept.name) changes.name = wish.displayName;
+  if (foldAddress(user.email) !== foldAddress(email) && !kept.email) changes.email = email;
+  if (user.role !== wish.role && !kept.role) changes.role = wish.role;
+  if (wish.timeZone && user.timeZone !== wish.timeZone && !kept.timeZone) changes.timeZone = wish.timeZone;
   return changes;
+}
+
+/** The fields of a user that a wish speaks of, and what it says of each. */
+export function wishedFields(wish: Wish): Partial<Record<'name' | 'email' | 'role' | 'timeZone', string>> {
+  return {
+    name: wish.displayName,
+    role: wish.role,
+    ...(wish.email ? { email: wish.email } : {}),
+    ...(wish.timeZone ? { timeZone: wish.timeZone } : {}),
+  };
 }
 
 export function profileIsRight(user: AccountUser): Verdict {

@@ -139,6 +139,15 @@ export async function run<R extends pg.QueryResultRow>(
   }
 }
 
+/** A statement whose plan depends on its values: not kept under a name. */
+export async function list<R extends pg.QueryResultRow>(lists: pg.Pool, text: string, values: unknown[]): Promise<R[]> {
+  try {
+    return (await lists.query<R>(text, values)).rows;
+  } catch (error) {
+    throw translate(error);
+  }
+}
+
 /** One transaction; any throw rolls all of it back. */
 export async function transaction<T>(pool: pg.Pool, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
   let client: pg.PoolClient;

@@ -322,6 +322,7 @@ describe('Booking pages', () => {
     alsoWishedBy: [],
     wishedForOwner: false,
     ownerLeaves: false,
+    keptByHand: null,
     ...more,
   });
   const decide = (more: Partial<PageSight>, takeFrom?: string[], createMissing = false) => {

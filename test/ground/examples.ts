@@ -80,6 +80,7 @@ export function aPerson(more: Partial<Person> = {}): Person {
     ambiguousWith: [],
     accountUserId: null,
     accountUserOrigin: null,
+    kept: {},
     wishedAt: now,
     createdAt: now,
     ...more,
@@ -121,6 +122,7 @@ export function aPage(more: Partial<AccountPage> = {}): AccountPage {
   return {
     pageId: 'p1',
     linkName: 'ana.ruiz',
+    title: null,
     ownerId: 'admin',
     enabled: false,
     disabledBy: null,

@@ -3,6 +3,7 @@ import { sql as account } from './0002-account.ts';
 import { sql as scim } from './0003-scim.ts';
 import { sql as lookups } from './0004-lookups.ts';
 import { sql as directorySync } from './0005-directory-sync.ts';
+import { sql as accountWhole } from './0006-account-whole.ts';
 
 /** In order; a released migration never changes. */
 export const migrations: Record<string, string> = {
@@ -11,4 +12,5 @@ export const migrations: Record<string, string> = {
   '0003-scim': scim,
   '0004-lookups': lookups,
   '0005-directory-sync': directorySync,
+  '0006-account-whole': accountWhole,
 };

@@ -1,0 +1,67 @@
+/** The first start of the account, and pages that exist before anybody is wished to own them. */
+import { foldAddress } from '../domain/email-address.ts';
+import { newId } from '../ids.ts';
+import { type AccountDatabase, change } from './database.ts';
+import { serveLine } from './seats.ts';
+
+export interface Founding {
+  name: string;
+  email: string;
+  pools: Record<string, number | null>;
+  plan: 'free' | 'paid';
+}
+
+/**
+ * The first start: the pools, and the founding Administrator with a license on a paid plan. A later start only follows the policy's pool
+ * sizes, never below what is assigned.
+ */
+export async function foundAccount(
+  database: AccountDatabase,
+  founding: Founding,
+): Promise<{ founded: boolean; shrunkTo: Record<string, number> }> {
+  return change(database, async (client) => {
+    await client.query(`select pg_advisory_xact_lock(hashtextextended('usher/account', 0))`);
+    await client.query('update account_settings set plan = $1 where plan <> $1', [founding.plan]);
+    const shrunkTo: Record<string, number> = {};
+    for (const [kind, bought] of Object.entries(founding.pools)) {
+      const { rows } = await client.query<{ bought: number | null; assigned: number }>(
+        `insert into account_pools (kind, bought) values ($1, $2)
+         on conflict (kind) do update set bought = case when excluded.bought is null then null else greatest(excluded.bought, account_pools.assigned) end
+         returning bought, assigned`,
+        [kind, bought],
+      );
+      const row = rows[0];
+      if (row && bought !== null && row.bought !== bought) shrunkTo[kind] = row.assigned;
+      await serveLine(client, kind);
+    }
+    const { rowCount } = await client.query('select 1 from account_users limit 1');
+    if (rowCount) return { founded: false, shrunkTo };
+    const accountUserId = newId();
+    await client.query(
+      `insert into account_users (account_user_id, name, email, email_key, role, signed_in_at, founder) values ($1, $2, $3, $4, 'Administrator', now(), true)`,
+      [accountUserId, founding.name, founding.email, foldAddress(founding.email)],
+    );
+    const first = Object.keys(founding.pools).sort()[0];
+    if (founding.plan === 'paid' && first && (founding.pools[first] === null || (founding.pools[first] ?? 0) > 0)) {
+      await client.query('insert into account_licenses (account_user_id, kind) values ($1, $2)', [
+        accountUserId,
+        first,
+      ]);
+      await client.query('update account_pools set assigned = assigned + 1 where kind = $1', [first]);
+    }
+    return { founded: true, shrunkTo };
+  });
+}
+
+/** Pages that exist already when Usher comes: owned by the founder until somebody is wished to own them. */
+export async function makePages(database: AccountDatabase, linkNames: string[], ownerEmail: string): Promise<number> {
+  return change(database, async (client) => {
+    const { rowCount } = await client.query(
+      `insert into account_pages (page_id, link_name, owner_id, enabled)
+       select gen_random_uuid(), link.name, u.account_user_id, false from unnest($1::text[]) as link (name), account_users u where u.email_key = $2
+       on conflict (link_name) do nothing`,
+      [linkNames, foldAddress(ownerEmail)],
+    );
+    return rowCount ?? 0;
+  });
+}

@@ -1,0 +1,73 @@
+/** Booking pages: one owner, always; enabled only for an owner with the license, which a foreign key holds to. */
+import type pg from 'pg';
+import type { AccountPage } from '../domain/account.ts';
+import { schedulingLicense } from '../domain/license.ts';
+
+export interface PageRow {
+  page_id: string;
+  link_name: string;
+  title: string | null;
+  owner_id: string;
+  enabled: boolean;
+  disabled_by: string | null;
+  disabled_why: string | null;
+  created_at: Date;
+}
+
+export const pageFrom = (row: PageRow): AccountPage => ({
+  pageId: row.page_id,
+  linkName: row.link_name,
+  title: row.title,
+  ownerId: row.owner_id,
+  enabled: row.enabled,
+  disabledBy: row.disabled_by,
+  disabledWhy: row.disabled_why,
+});
+
+/** Every page that the user owns, because the license goes (rule 11). `by` is `license` when Usher takes it, and an Administrator's name when a person does: that one is not undone by Usher. */
+export async function disablePagesOf(client: pg.PoolClient, ownerId: string, by: string): Promise<string[]> {
+  const { rows } = await client.query<{ link_name: string }>(
+    `update account_pages set enabled = false, disabled_by = $2, disabled_why = 'the owner has no license', disabled_at = now()
+     where owner_id = $1 and enabled returning link_name`,
+    [ownerId, by],
+  );
+  return rows.map((row) => row.link_name);
+}
+
+/** All pages of one user to another. They stay as they are where somebody was named who has the license; else they arrive disabled. */
+export async function handOver(
+  client: pg.PoolClient,
+  fromId: string,
+  toId: string,
+  isNamed: boolean,
+  by: string,
+): Promise<string[]> {
+  const { rows } = await client.query<{ link_name: string }>(
+    `update account_pages p set owner_id = $2, enabled = p.enabled and k.keeps,
+       disabled_by = case when p.enabled and not k.keeps then $3 else p.disabled_by end,
+       disabled_why = case when p.enabled and not k.keeps then 'the former owner left' else p.disabled_why end,
+       disabled_at = case when p.enabled and not k.keeps then now() else p.disabled_at end
+     from (select $4::boolean and exists (select 1 from account_licenses where account_user_id = $2 and kind = $5) as keeps) as k
+     where p.owner_id = $1 returning p.link_name`,
+    [fromId, toId, by, isNamed, schedulingLicense],
+  );
+  return rows.map((row) => row.link_name);
+}
+
+/** False when the page has another owner by now. */
+export async function assignPage(
+  client: pg.PoolClient,
+  pageId: string,
+  fromId: string,
+  toId: string,
+  enable: boolean,
+  by: string,
+): Promise<boolean> {
+  const { rowCount } = await client.query(
+    `update account_pages set owner_id = $3, enabled = $4, disabled_by = case when $4 then null else coalesce(disabled_by, $5) end,
+       disabled_why = case when $4 then null else coalesce(disabled_why, 'the former owner left') end
+     where page_id = $1 and owner_id = $2`,
+    [pageId, fromId, toId, enable, by],
+  );
+  return (rowCount ?? 0) > 0;
+}

@@ -1,0 +1,220 @@
+/**
+ * Seats of pools. A claim goes through the pool's row lock: the line is kept by (time of the first wish, personId), nobody takes a seat that somebody
+ * ahead waits for, and somebody over the group's cap is skipped and is not in the way. Whoever an Administrator put in line by hand has no step that
+ * would come back: they are served in the transaction that frees a seat.
+ */
+import type pg from 'pg';
+import type { SeatAnswer } from '../domain/account.ts';
+import { forecast } from '../domain/license.ts';
+import type { LicenseCounts, SeatClaim } from '../ports.ts';
+import type { AccountDatabase } from './database.ts';
+
+/** A place counts while its person is wanted, still wishes that kind, and waits for nothing but the seat; one by hand counts always. */
+const stillInLine = `(w.account_user_id is not null or exists (select 1 from people pe where pe.person_id = w.person_id and pe.lifecycle = 'wanted' and pe.wish -> 'licenses' ? w.kind
+  and coalesce(pe.conditions -> 'License' ->> 'reason', '') not in ('needs_profile', 'needs_delegation')))`;
+
+export async function claimSeat(client: pg.PoolClient, claim: SeatClaim): Promise<SeatAnswer> {
+  const held = await client.query({
+    name: 'account-seat-held',
+    text: 'select 1 from account_licenses where account_user_id = $1 and kind = $2',
+    values: [claim.accountUserId, claim.kind],
+  });
+  if (held.rowCount) {
+    // Caps count by the rule that somebody has it by today.
+    await client.query(
+      'update account_licenses set rule = $3 where account_user_id = $1 and kind = $2 and given_by_usher',
+      [claim.accountUserId, claim.kind, claim.rule],
+    );
+    return { assigned: true, already: true };
+  }
+  const pool = await lockPool(client, claim.kind);
+  if (!pool) return { assigned: false, why: 'unknown_kind' };
+  if (claim.cap !== null) {
+    const capped = await client.query<{ count: string }>(
+      'select count(*) from account_licenses where kind = $1 and rule = $2',
+      [claim.kind, claim.rule],
+    );
+    if (Number(capped.rows[0]?.count) >= claim.cap) {
+      await client.query('delete from account_waiting where kind = $1 and person_id = $2', [
+        claim.kind,
+        claim.personId,
+      ]);
+      return { assigned: false, why: 'cap', limit: claim.cap };
+    }
+  }
+  if (pool.bought !== null) {
+    const place = (await ahead(client, claim.kind, claim.since, claim.personId)) + 1;
+    if (pool.bought - pool.assigned < place) {
+      await client.query(
+        'insert into account_waiting (kind, person_id, since, rule) values ($1, $2, $3, $4) on conflict do nothing',
+        [claim.kind, claim.personId, claim.since, claim.rule],
+      );
+      return { assigned: false, why: 'pool', place, bought: pool.bought };
+    }
+  }
+  await give(client, claim.accountUserId, claim.kind, true, claim.rule);
+  await client.query({
+    name: 'account-leave-line',
+    text: 'delete from account_waiting where kind = $1 and person_id = $2',
+    values: [claim.kind, claim.personId],
+  });
+  return { assigned: true, already: false };
+}
+
+/** By hand, for a user without a wish for it. `wait`: into the line where no seat is free, instead of nothing. */
+export async function assignByHand(
+  client: pg.PoolClient,
+  accountUserId: string,
+  kind: string,
+  wait: boolean,
+): Promise<SeatAnswer> {
+  const held = await client.query('select 1 from account_licenses where account_user_id = $1 and kind = $2', [
+    accountUserId,
+    kind,
+  ]);
+  if (held.rowCount) return { assigned: true, already: true };
+  const pool = await lockPool(client, kind);
+  if (!pool) return { assigned: false, why: 'unknown_kind' };
+  if (pool.bought !== null) {
+    const known = await client.query<{ since: Date }>(
+      'select since from account_waiting where kind = $1 and account_user_id = $2',
+      [kind, accountUserId],
+    );
+    const since = known.rows[0]?.since ?? null;
+    const place = (await ahead(client, kind, since, accountUserId)) + 1;
+    if (pool.bought - pool.assigned < place) {
+      if (wait)
+        // The clock of the statement, under the pool's lock: places follow the order of the commits.
+        await client.query(
+          `insert into account_waiting (kind, person_id, account_user_id, since, rule) values ($1, $2, $2, date_trunc('milliseconds', clock_timestamp()), 'by hand') on conflict do nothing`,
+          [kind, accountUserId],
+        );
+      return { assigned: false, why: 'pool', place, bought: pool.bought };
+    }
+  }
+  await give(client, accountUserId, kind, false, null);
+  await client.query('delete from account_waiting where kind = $1 and person_id = $2', [kind, accountUserId]);
+  return { assigned: true, already: false };
+}
+
+/** Gives the seats back and serves the line; answers the kinds that were given back. Null: all kinds. */
+export async function releaseSeats(
+  client: pg.PoolClient,
+  accountUserId: string,
+  kinds: string[] | null,
+): Promise<string[]> {
+  const held = await client.query<{ kind: string }>(
+    'select kind from account_licenses where account_user_id = $1 and ($2::text[] is null or kind = any($2::text[])) order by kind',
+    [accountUserId, kinds],
+  );
+  const freed: string[] = [];
+  for (const { kind } of held.rows) {
+    // The pool first, as a claim does: two that meet wait for each other in one order.
+    await lockPool(client, kind);
+    const { rowCount } = await client.query('delete from account_licenses where account_user_id = $1 and kind = $2', [
+      accountUserId,
+      kind,
+    ]);
+    if (!rowCount) continue;
+    await client.query('update account_pools set assigned = assigned - 1 where kind = $1', [kind]);
+    freed.push(kind);
+    await serveLine(client, kind);
+  }
+  return freed;
+}
+
+/** Whoever stands in line by hand and is reached by the free seats gets one; a person's own step takes the others. The pool is locked. */
+export async function serveLine(client: pg.PoolClient, kind: string): Promise<string[]> {
+  const pool = await lockPool(client, kind);
+  if (!pool) return [];
+  const free = pool.bought === null ? 100_000 : pool.bought - pool.assigned;
+  if (free <= 0) return [];
+  const { rows } = await client.query<{ account_user_id: string | null }>(
+    `select w.account_user_id from account_waiting w where w.kind = $1 and ${stillInLine} order by w.since, w.person_id limit $2`,
+    [kind, free],
+  );
+  const served: string[] = [];
+  for (const { account_user_id: accountUserId } of rows) {
+    if (!accountUserId) continue;
+    await give(client, accountUserId, kind, false, null);
+    await client.query('delete from account_waiting where kind = $1 and person_id = $2', [kind, accountUserId]);
+    served.push(accountUserId);
+  }
+  return served;
+}
+
+async function lockPool(
+  client: pg.PoolClient,
+  kind: string,
+): Promise<{ bought: number | null; assigned: number } | null> {
+  const { rows } = await client.query<{ bought: number | null; assigned: number }>({
+    name: 'account-lock-pool',
+    text: 'select bought, assigned from account_pools where kind = $1 for update',
+    values: [kind],
+  });
+  return rows[0] ?? null;
+}
+
+async function give(
+  client: pg.PoolClient,
+  accountUserId: string,
+  kind: string,
+  givenByUsher: boolean,
+  rule: string | null,
+): Promise<void> {
+  await client.query({
+    name: 'account-count-seat',
+    text: 'update account_pools set assigned = assigned + 1 where kind = $1',
+    values: [kind],
+  });
+  await client.query({
+    name: 'account-give-seat',
+    text: 'insert into account_licenses (account_user_id, kind, given_by_usher, rule) values ($1, $2, $3, $4)',
+    values: [accountUserId, kind, givenByUsher, rule],
+  });
+}
+
+/** How many stand before that place; before the end of the line where there is no place yet. */
+async function ahead(client: pg.PoolClient, kind: string, since: Date | null, id: string): Promise<number> {
+  const { rows } = await client.query<{ count: string }>({
+    name: 'account-ahead',
+    text: `select count(*) from account_waiting w where w.kind = $1 and ($2::timestamptz is null or (w.since, w.person_id) < ($2, $3)) and ${stillInLine}`,
+    values: [kind, since, id],
+  });
+  return Number(rows[0]?.count);
+}
+
+export async function licenseCounts(database: AccountDatabase): Promise<Record<string, LicenseCounts>> {
+  const rows = await database.query<{ kind: string; bought: number | null; assigned: number; waiting: string }>(
+    'license-counts',
+    `select p.kind, p.bought, p.assigned, (select count(*) from account_waiting w where w.kind = p.kind and ${stillInLine}) as waiting from account_pools p order by p.kind`,
+    [],
+  );
+  return Object.fromEntries(
+    rows.map((row): [string, LicenseCounts] => {
+      const counts = { bought: row.bought, assigned: row.assigned, waiting: Number(row.waiting) };
+      return [row.kind, { ...counts, reserved: forecast(counts).reserved }];
+    }),
+  );
+}
+
+export interface WaitingRow {
+  person_id: string;
+  account_user_id: string | null;
+  since: Date;
+  rule: string;
+  name: string | null;
+  email: string | null;
+  place: string;
+}
+
+export function waitingLine(database: AccountDatabase, kind: string, limit: number): Promise<WaitingRow[]> {
+  return database.query<WaitingRow>(
+    'waiting-line',
+    `select w.person_id, w.account_user_id, w.since, w.rule, coalesce(u.name, pe.display_name, pe.user_name) as name, coalesce(u.email, pe.email) as email,
+       row_number() over (order by w.since, w.person_id) as place
+     from account_waiting w left join account_users u on u.account_user_id = w.account_user_id left join people pe on pe.person_id = w.person_id
+     where w.kind = $1 and ${stillInLine} order by w.since, w.person_id limit $2`,
+    [kind, limit],
+  );
+}
