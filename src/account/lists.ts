@@ -1,0 +1,39 @@
+/** Lists of a hundred thousand: a page by its place in an index, the total beside it. */
+import { UsherError } from '../errors.ts';
+import { isUuid } from './database.ts';
+
+/** Where a list goes on: the value of the sort key, and the id. */
+export interface Place {
+  key: string;
+  id: string;
+}
+
+export function writeCursor(sort: string, place: Place): string {
+  return Buffer.from(JSON.stringify([sort, place.key, place.id])).toString('base64url');
+}
+
+export function readCursor(sort: string, cursor: string): Place {
+  try {
+    const parsed: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString());
+    if (Array.isArray(parsed)) {
+      const [of, key, id] = parsed as unknown[];
+      if (of === sort && typeof key === 'string' && typeof id === 'string' && isUuid(id)) return { key, id };
+    }
+  } catch {
+    // falls through to the one answer
+  }
+  throw new UsherError(
+    'invalid_value',
+    'cursor: use a nextCursor that an earlier page of the same list and sort gave.',
+  );
+}
+
+export function like(text: string): string {
+  return `%${text.toLowerCase().replace(/[\\%_]/g, '\\$&')}%`;
+}
+
+/** Numbered parameters of a statement that is put together. */
+export function bindings() {
+  const values: unknown[] = [];
+  return { values, bind: (value: unknown): string => `$${values.push(value)}` };
+}

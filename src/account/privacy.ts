@@ -1,0 +1,191 @@
+/** One human's data: all of it in one document, and all of it erased, with the history kept under a pseudonym. */
+import { createHash } from 'node:crypto';
+import type pg from 'pg';
+import type { AccountAdministration } from '../administration.ts';
+import { pseudonymise } from '../domain/pseudonym.ts';
+import { UsherError } from '../errors.ts';
+import type { HistoryRow } from '../ports.ts';
+import { writeHistory } from './acts.ts';
+import { type AccountDatabase, type AccountSettings, change, isUuid } from './database.ts';
+import { guardLastAdministrator, removeUser } from './users.ts';
+
+interface Ids {
+  personId: string | null;
+  accountUserId: string | null;
+  lifecycle: string | null;
+}
+
+type PrivacyActs = Pick<AccountAdministration, 'history' | 'personalData' | 'erase'>;
+
+interface StoredHistory {
+  history_id: string;
+  person_id: string;
+  at: Date;
+  actor: string;
+  cause: string;
+  action: string;
+  before: unknown;
+  after: unknown;
+}
+
+export function privacyActs(database: AccountDatabase, settings: AccountSettings): PrivacyActs {
+  /** By personId or accountUserId. */
+  const find = async (id: string): Promise<Ids> => {
+    const rows = isUuid(id)
+      ? await database.query<{ person_id: string | null; account_user_id: string | null; lifecycle: string | null }>(
+          'account-who-is',
+          `select p.person_id, coalesce(u.account_user_id, p.account_user_id) as account_user_id, p.lifecycle
+           from people p full join account_users u on u.account_user_id = p.account_user_id where p.person_id = $1 or u.account_user_id = $1 limit 1`,
+          [id],
+        )
+      : [];
+    const row = rows[0];
+    if (!row) throw new UsherError('not_found', `Nobody has the personId or accountUserId ${id.slice(0, 100)}.`);
+    return { personId: row.person_id, accountUserId: row.account_user_id, lifecycle: row.lifecycle };
+  };
+
+  return {
+    async history(accountUserId, limit, before) {
+      const rows = await database.list<StoredHistory>(
+        accountUserId === null
+          ? `select * from history where action like 'account.%' and history_id < coalesce($1::bigint, 9223372036854775807) order by history_id desc limit $2`
+          : `select * from history where person_id in ($3, (select person_id from people where account_user_id = $3))
+               and history_id < coalesce($1::bigint, 9223372036854775807) order by history_id desc limit $2`,
+        [before, limit, ...(accountUserId === null ? [] : [accountUserId])],
+      );
+      return rows.map(
+        (row): HistoryRow => ({
+          historyId: row.history_id,
+          personId: row.person_id,
+          at: row.at,
+          cause: { actor: row.actor, by: row.cause },
+          action: row.action,
+          before: row.before,
+          after: row.after,
+        }),
+      );
+    },
+
+    async personalData(id) {
+      const { personId, accountUserId } = await find(id);
+      const rows = async (text: string) => database.list<Record<string, unknown>>(text, [personId, accountUserId]);
+      const [people, directoryUsers, users, licenses, pages, mails, sessions, waiting, history, requests] =
+        await Promise.all([
+          rows('select *, $2::uuid as user_of from people where person_id = $1'),
+          rows('select d.*, $2::uuid as user_of from directory_users d where person_id = $1'),
+          rows('select u.* from account_users u where u.account_user_id = $2 or u.person_id = $1'),
+          rows('select l.*, $1::uuid as of from account_licenses l where account_user_id = $2'),
+          rows('select p.*, $1::uuid as of from account_pages p where owner_id = $2'),
+          rows('select m.*, $1::uuid as of from account_mails m where account_user_id = $2'),
+          rows(
+            'select session_id, how, created_at, last_seen_at, expires_at, $1::uuid as of from account_sessions where account_user_id = $2',
+          ),
+          rows('select * from account_waiting where person_id in ($1, $2)'),
+          rows('select * from history where person_id in ($1, $2) order by history_id'),
+          rows(
+            `select r.* from scim_requests r where r.answer in (select resource_id::text from directory_users where person_id = $1)
+               or r.path like any (select '%' || resource_id::text || '%' from directory_users where person_id = $1) or $2::uuid is null and false limit 10000`,
+          ).catch(() => []),
+        ]);
+      return {
+        personId,
+        accountUserId,
+        people,
+        directoryUsers,
+        users,
+        licenses,
+        pages,
+        mails,
+        sessions,
+        waiting,
+        history,
+        requests,
+      };
+    },
+
+    async erase(id, act) {
+      const ids = await find(id);
+      return change(database, async (client) => {
+        const { personId, accountUserId } = ids;
+        if (personId) {
+          const { rows } = await client.query<{ lifecycle: string; living: string }>(
+            `select p.lifecycle, (select count(*) from directory_users d where d.person_id = p.person_id and d.deleted_at is null and d.active) as living
+             from people p where p.person_id = $1 for update`,
+            [personId],
+          );
+          const person = rows[0];
+          if (person && (person.lifecycle === 'wanted' || person.lifecycle === 'leaving' || Number(person.living) > 0))
+            throw new UsherError(
+              'conflict',
+              'The directory still has this person, and they would be brought again. Let them leave first (POST /api/v1/people/{personId}/offboard, and remove them in the directory), then erase.',
+            );
+        }
+        const known = await knownTexts(client, personId, accountUserId);
+        const pseudonym = `erased-${createHash('sha256')
+          .update(`${personId ?? ''}/${accountUserId ?? ''}`)
+          .digest('hex')
+          .slice(0, 12)}`;
+        if (accountUserId) {
+          await guardLastAdministrator(client, accountUserId, settings, 'erased');
+          await removeUser(client, accountUserId, { heirId: null, actingId: act.actingId, by: act.actor }, settings);
+        }
+        const { rows: history } = await client.query<StoredHistory>(
+          'select * from history where person_id in ($1, $2) for update',
+          [personId, accountUserId],
+        );
+        for (const row of history)
+          await client.query('update history set before = $3, after = $4 where person_id = $1 and history_id = $2', [
+            row.person_id,
+            row.history_id,
+            row.before === null ? null : JSON.stringify(pseudonymise(row.before, known, pseudonym)),
+            row.after === null ? null : JSON.stringify(pseudonymise(row.after, known, pseudonym)),
+          ]);
+        if (personId) await erasePerson(client, personId, pseudonym);
+        await writeHistory(client, personId ?? accountUserId ?? id, act, {
+          action: 'account.personal_data_erased',
+          before: null,
+          after: { pseudonym },
+        });
+        return { pseudonym, historyRows: history.length };
+      });
+    },
+  };
+}
+
+/** Every text that names them. */
+async function knownTexts(
+  client: pg.PoolClient,
+  personId: string | null,
+  accountUserId: string | null,
+): Promise<string[]> {
+  const { rows } = await client.query<{ words: (string | null)[] }>(
+    `select array[user_name, display_name, email, external_id] as words from people where person_id = $1
+     union all select array[user_name, external_id, entra_object_id, described ->> 'displayName', described ->> 'familyName', described ->> 'email'] || addresses from directory_users where person_id = $1
+     union all select array[name, email, phone, job_title] from account_users where account_user_id = $2 or person_id = $1
+     union all select array_agg(link_name) from account_pages where owner_id = $2`,
+    [personId, accountUserId],
+  );
+  return [...new Set(rows.flatMap((row) => row.words ?? []).filter((word): word is string => Boolean(word)))];
+}
+
+async function erasePerson(client: pg.PoolClient, personId: string, pseudonym: string): Promise<void> {
+  const { rows } = await client.query<{ resource_id: string }>(
+    'select resource_id from directory_users where person_id = $1',
+    [personId],
+  );
+  const resourceIds = rows.map((row) => row.resource_id);
+  // What the providers sent: the rows stay as a count of what came, without what was said.
+  await client.query(
+    `update scim_requests set body = null, path = regexp_replace(path, '[?].*$', '') where path like any ($1::text[]) or answer like any ($1::text[])`,
+    [resourceIds.map((id) => `%${id}%`)],
+  );
+  await client.query('delete from group_members where member_id = any ($1::uuid[])', [resourceIds]);
+  await client.query('delete from directory_users where person_id = $1', [personId]);
+  await client.query('delete from account_waiting where person_id = $1', [personId]);
+  await client.query('delete from provisions where person_id = $1', [personId]);
+  await client.query(
+    `update people set lifecycle = 'gone', wish = null, leave = null, kept = '{}', conditions = '{}', ready = false, next_at = null, account_user_id = null,
+       account_user_origin = null, external_id = null, user_name = $2, display_name = null, email = null, active = false where person_id = $1`,
+    [personId, pseudonym],
+  );
+}
