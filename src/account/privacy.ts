@@ -7,6 +7,7 @@ import { UsherError } from '../errors.ts';
 import type { HistoryRow } from '../ports.ts';
 import { writeHistory } from './acts.ts';
 import { type AccountDatabase, type AccountSettings, change, isUuid } from './database.ts';
+import { like } from './lists.ts';
 import { guardLastAdministrator, removeUser } from './users.ts';
 
 interface Ids {
@@ -83,9 +84,9 @@ export function privacyActs(database: AccountDatabase, settings: AccountSettings
           rows('select * from account_waiting where person_id in ($1, $2)'),
           rows('select * from history where person_id in ($1, $2) order by history_id'),
           rows(
-            `select r.* from scim_requests r where r.answer in (select resource_id::text from directory_users where person_id = $1)
-               or r.path like any (select '%' || resource_id::text || '%' from directory_users where person_id = $1) or $2::uuid is null and false limit 10000`,
-          ).catch(() => []),
+            `select r.*, $2::uuid as of from scim_requests r where (r.request_id, r.source) in (
+             select substr(h.cause, 9), substr(h.actor, 6) from history h where h.person_id = $1 and h.cause like 'request:%') order by request_no`,
+          ),
         ]);
       return {
         personId,
@@ -140,7 +141,7 @@ export function privacyActs(database: AccountDatabase, settings: AccountSettings
             row.before === null ? null : JSON.stringify(pseudonymise(row.before, known, pseudonym)),
             row.after === null ? null : JSON.stringify(pseudonymise(row.after, known, pseudonym)),
           ]);
-        if (personId) await erasePerson(client, personId, pseudonym);
+        if (personId) await erasePerson(client, personId, known, pseudonym);
         await writeHistory(client, personId ?? accountUserId ?? id, act, {
           action: 'account.personal_data_erased',
           before: null,
@@ -168,7 +169,7 @@ async function knownTexts(
   return [...new Set(rows.flatMap((row) => row.words ?? []).filter((word): word is string => Boolean(word)))];
 }
 
-async function erasePerson(client: pg.PoolClient, personId: string, pseudonym: string): Promise<void> {
+async function erasePerson(client: pg.PoolClient, personId: string, known: string[], pseudonym: string): Promise<void> {
   const { rows } = await client.query<{ resource_id: string }>(
     'select resource_id from directory_users where person_id = $1',
     [personId],
@@ -176,8 +177,10 @@ async function erasePerson(client: pg.PoolClient, personId: string, pseudonym: s
   const resourceIds = rows.map((row) => row.resource_id);
   // What the providers sent: the rows stay as a count of what came, without what was said.
   await client.query(
-    `update scim_requests set body = null, path = regexp_replace(path, '[?].*$', '') where path like any ($1::text[]) or answer like any ($1::text[])`,
-    [resourceIds.map((id) => `%${id}%`)],
+    `update scim_requests r set body = null, path = regexp_replace(path, '[?].*$', '')
+     where (r.request_id, r.source) in (select substr(h.cause, 9), substr(h.actor, 6) from history h where h.person_id = $1 and h.cause like 'request:%')
+        or lower(r.path) like any ($2::text[]) or lower(r.body::text) like any ($2::text[])`,
+    [personId, [...resourceIds, ...known.filter((word) => word.length > 4)].map(like)],
   );
   await client.query('delete from group_members where member_id = any ($1::uuid[])', [resourceIds]);
   await client.query('delete from directory_users where person_id = $1', [personId]);
