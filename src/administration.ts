@@ -222,6 +222,30 @@ export interface SignIn {
   endAll(accountUserId: string): Promise<number>;
 }
 
+/** Who somebody is, by the word of the organisation's identity platform. */
+export interface Identity {
+  objectId: string;
+  userName: string | null;
+  name: string;
+  /** Of another tenant: their userName is somebody else's to give. */
+  isGuest: boolean;
+  /** Object ids of groups; null where there are too many to stand in the token. */
+  groups: string[] | null;
+}
+
+/** What begins a sign-in and must come back with it, in the browser's keeping. */
+export interface PendingSignIn {
+  state: string;
+  nonce: string;
+  verifier: string;
+}
+
+export interface IdentityPlatform {
+  begin(redirectUri: string): Promise<{ url: string; pending: PendingSignIn }>;
+  /** Throws `sign_in_failed`. */
+  finish(code: string, pending: PendingSignIn, redirectUri: string): Promise<Identity>;
+}
+
 /** A mail that is due, under a lease: another process does not send it meanwhile. */
 export interface DueMail {
   mailId: string;

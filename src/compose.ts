@@ -1,7 +1,10 @@
 /** The only place where objects are built: Config in, running parts and close() out. */
 import { hashToken, newToken, openAccess } from './access.ts';
+import { openAdministration } from './account/administration.ts';
 import { openBuiltinAccount } from './account/builtin.ts';
 import { foundAccount, makePages } from './account/founding.ts';
+import { openOutbox } from './account/mails.ts';
+import { openSignIn } from './account/sign-in.ts';
 import type { Config, GraphConfig } from './config.ts';
 import { looksLikeAddress } from './domain/email-address.ts';
 import type { Policy } from './domain/policy.ts';
@@ -10,6 +13,7 @@ import { openBatch } from './graph/batch.ts';
 import { openCalendars } from './graph/calendars.ts';
 import { openGraphClient } from './graph/client.ts';
 import { openDirectory } from './graph/directory.ts';
+import { openIdentityPlatform } from './graph/sign-in.ts';
 import { countInFlight } from './in-flight.ts';
 import { applyPolicy, reconsiderPeople } from './intake/apply-policy.ts';
 import { openPoller } from './intake/graph/poller.ts';
@@ -18,6 +22,8 @@ import { defaultScimLimits } from './intake/scim/limits.ts';
 import { openRequestLog } from './intake/scim/request-log.ts';
 import type { Log } from './log.ts';
 import { openLog } from './log.ts';
+import { keepDelivering } from './mail/deliver.ts';
+import { openMailer } from './mail/smtp.ts';
 import type { Metrics } from './metrics.ts';
 import { openMetrics } from './metrics.ts';
 import type { Calendars, Directory, SchedulingAccount, Store, WakeUps } from './ports.ts';
@@ -207,7 +213,23 @@ async function build(
   }
 
   let address: string | null = null;
+  const site = {
+    origin: () => config.publicUrl ?? address ?? `http://${hostInUrl(config.host)}:${config.port}`,
+  };
+  if (config.mail) {
+    // In every process that has the settings: whoever takes a mail first sends it.
+    const delivering = keepDelivering({
+      outbox: openOutbox(accountDatabase),
+      mailer: openMailer(config.mail),
+      origin: site.origin,
+      log,
+      random: Math.random,
+    });
+    closers.push(() => delivering.close());
+  }
   if (options.http) {
+    const sessionSecret = config.sessionSecret ?? `session:${await store.cursorSecret()}`;
+    const signIn = openSignIn(accountDatabase, sessionSecret);
     const access = openAccess(store);
     const touching = setInterval(
       () => void access.flush().catch((error: unknown) => log.debug({ err: error }, 'last use was not written')),
@@ -240,9 +262,22 @@ async function build(
         account,
         wakeUps,
         policy,
-        makePages: (linkNames) => makePages(accountDatabase, linkNames, founderEmail),
+        administration: openAdministration(accountDatabase, accountSettings, founderEmail, policy.delegation),
+        signIn,
+        site,
         log,
         now,
+      },
+      signIn: {
+        access,
+        signIn,
+        identityPlatform: config.oidc ? openIdentityPlatform(config.oidc) : null,
+        groupsAmong: tenant ? groupsAmong(tenant.directory) : null,
+        policy,
+        site,
+        mails: config.mail !== null,
+        secret: sessionSecret,
+        log,
       },
       notifications: config.graph?.notificationUrl ? { store, sources: polled.map(({ name }) => name), log } : null,
       store,
@@ -252,8 +287,7 @@ async function build(
       troubles: () => (queueTrouble ? [queueTrouble] : []),
     });
     const listening: Listening = await listen(app, config.host, config.port);
-    address =
-      config.publicUrl ?? `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${listening.port}`;
+    address = config.publicUrl ?? `http://${hostInUrl(config.host)}:${listening.port}`;
     closers.push(async () => {
       await listening.close();
       clearInterval(touching);
@@ -271,6 +305,16 @@ async function build(
     log,
     makePages: (linkNames) => makePages(accountDatabase, linkNames, founderEmail),
     close,
+  };
+}
+
+const hostInUrl = (host: string): string => (host.includes(':') ? `[${host}]` : host);
+
+/** Which of the groups somebody is in, asked one by one; an answer that the tenant does not give is no membership. */
+function groupsAmong(directory: Directory): (objectId: string, groupIds: string[]) => Promise<string[]> {
+  return async (objectId, groupIds) => {
+    const answers = await Promise.all(groupIds.map((id) => directory.isMember(objectId, id, 'User')));
+    return groupIds.filter((_id, index) => answers[index] === true);
   };
 }
 

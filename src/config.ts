@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { isNode, LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
+import { looksLikeAddress } from './domain/email-address.ts';
 import { type Policy, policySchema } from './domain/policy.ts';
 
 const url = (protocols: string[]) =>
@@ -51,6 +52,16 @@ const settingsSchema = z.object({
   USHER_GRAPH_AUTHORITY: httpsOrLoopback.optional(),
   USHER_GRAPH_POLL_SECONDS: z.coerce.number().int().min(1).max(86_400).default(300),
   USHER_GRAPH_NOTIFICATIONS: z.enum(['on', 'off']).default('off'),
+  USHER_OIDC_TENANT_ID: z.string().min(1).optional(),
+  USHER_OIDC_CLIENT_ID: z.string().min(1).optional(),
+  USHER_OIDC_CLIENT_SECRET: secret.optional(),
+  USHER_SESSION_SECRET: z.string().min(16, 'must be at least 16 characters').optional(),
+  USHER_SMTP_URL: url(['smtp:', 'smtps:']).optional(),
+  USHER_MAIL_FROM: z
+    .string()
+    .min(3)
+    .refine((text) => looksLikeAddress(addressIn(text)), 'must be an e-mail address, or Name <address>')
+    .optional(),
   USHER_SCIM_MAX_BODY_BYTES: z.coerce.number().int().min(1024).max(16_777_216).default(1_048_576),
   USHER_SCIM_MAX_PAGE_SIZE: z.coerce.number().int().min(1).max(1000).default(200),
   USHER_SCIM_MAX_BULK_OPERATIONS: z.coerce.number().int().min(1).max(10_000).default(1000),
@@ -63,16 +74,7 @@ const settingsSchema = z.object({
 });
 
 /** Settings of parts that are still to come: they may stand in the environment, and an operator is told that nothing acts on them. */
-export const laterSettings = [
-  'USHER_ONCEHUB_API_KEY',
-  'USHER_ONCEHUB_BASE_URL',
-  'USHER_OIDC_TENANT_ID',
-  'USHER_OIDC_CLIENT_ID',
-  'USHER_OIDC_CLIENT_SECRET',
-  'USHER_SESSION_SECRET',
-  'USHER_SMTP_URL',
-  'USHER_MAIL_FROM',
-];
+export const laterSettings = ['USHER_ONCEHUB_API_KEY', 'USHER_ONCEHUB_BASE_URL'];
 
 export const settingNames = Object.keys(settingsSchema.shape) as (keyof z.output<typeof settingsSchema>)[];
 
@@ -102,6 +104,21 @@ export type GraphCredential =
   | { kind: 'federated'; tokenFile: string }
   | { kind: 'managed'; clientId: string | null };
 
+/** Sign-in with Entra ID; the login host is that of the cloud, or USHER_GRAPH_AUTHORITY. */
+export interface OidcConfig {
+  tenantId: string;
+  clientId: string;
+  clientSecret: string;
+  authority: string;
+  ownAuthority: boolean;
+}
+
+export interface MailConfig {
+  smtpUrl: string;
+  /** `Usher <usher@contoso.com>` */
+  from: string;
+}
+
 export interface Config {
   host: string;
   port: number;
@@ -113,6 +130,10 @@ export interface Config {
   scimToken: string | null;
   adminToken: string | null;
   graph: GraphConfig | null;
+  oidc: OidcConfig | null;
+  mail: MailConfig | null;
+  /** Null: one is made at the first start and kept in the database. */
+  sessionSecret: string | null;
   logLevel: string;
   scimLimits: Record<
     | 'bodyBytes'
@@ -190,8 +211,8 @@ export function notActedOn(policy: Policy, env: NodeJS.ProcessEnv): string[] {
     policy.alerts.mail.length > 0 || policy.alerts.webhook
       ? 'alerts: shown by the API only, neither mailed nor posted yet'
       : null,
-    Object.keys(policy.access).length > 0
-      ? 'access: sign-in by groups does not exist yet; the admin token is the only way in'
+    Object.keys(policy.access).length > 0 && !env.USHER_OIDC_CLIENT_ID
+      ? 'access: groups count for a sign-in with Entra ID; set USHER_OIDC_TENANT_ID, USHER_OIDC_CLIENT_ID and USHER_OIDC_CLIENT_SECRET'
       : null,
     policy.leavers.pagesTo === 'manager' ? 'leavers.pagesTo manager: pages go to a remaining Administrator' : null,
   ].filter((line) => line !== null);
@@ -216,6 +237,8 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
   if (!parsed.success)
     for (const issue of parsed.error.issues) faults.push(`${issue.path.join('.')}: ${issue.message}.`);
   const graph = parsed.success ? graphConfig(parsed.data, faults) : null;
+  const oidc = parsed.success ? oidcConfig(parsed.data, faults) : null;
+  const mail = parsed.success ? mailConfig(parsed.data, faults) : null;
   if (faults.length > 0 || !parsed.success) throw new ConfigError(faults);
 
   const settings = parsed.data;
@@ -230,6 +253,9 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     scimToken: settings.USHER_SCIM_TOKEN ?? null,
     adminToken: settings.USHER_ADMIN_TOKEN ?? null,
     graph,
+    oidc,
+    mail,
+    sessionSecret: settings.USHER_SESSION_SECRET ?? null,
     logLevel: settings.USHER_LOG_LEVEL,
     scimLimits: {
       bodyBytes: settings.USHER_SCIM_MAX_BODY_BYTES,
@@ -270,11 +296,7 @@ function graphConfig(settings: z.output<typeof settingsSchema>, faults: string[]
     );
   if (faults.length > before) return null;
   const cloud = clouds[settings.USHER_GRAPH_CLOUD];
-  // With or without the tenant behind it: both are seen in the vendor's examples.
-  const authority = settings.USHER_GRAPH_AUTHORITY?.replace(/\/+$/, '').replace(
-    new RegExp(`/${tenantId?.replace(/[^\w.-]/g, '')}$`, 'i'),
-    '',
-  );
+  const authority = authorityOf(settings, tenantId);
   return {
     tenantId: tenantId ?? '',
     clientId: clientId ?? '',
@@ -289,6 +311,52 @@ function graphConfig(settings: z.output<typeof settingsSchema>, faults: string[]
         ? `${settings.USHER_PUBLIC_URL?.replace(/\/+$/, '')}/graph/notifications`
         : null,
   };
+}
+
+/** The login host: with or without the tenant behind it, both are seen in the vendor's examples. */
+function authorityOf(settings: z.output<typeof settingsSchema>, tenantId: string | undefined): string | undefined {
+  return settings.USHER_GRAPH_AUTHORITY?.replace(/\/+$/, '').replace(
+    new RegExp(`/${tenantId?.replace(/[^\w.-]/g, '')}$`, 'i'),
+    '',
+  );
+}
+
+function oidcConfig(settings: z.output<typeof settingsSchema>, faults: string[]): OidcConfig | null {
+  const {
+    USHER_OIDC_TENANT_ID: tenantId,
+    USHER_OIDC_CLIENT_ID: clientId,
+    USHER_OIDC_CLIENT_SECRET: clientSecret,
+  } = settings;
+  if (!tenantId && !clientId && !clientSecret) return null;
+  for (const [name, value] of Object.entries({
+    USHER_OIDC_TENANT_ID: tenantId,
+    USHER_OIDC_CLIENT_ID: clientId,
+    USHER_OIDC_CLIENT_SECRET: clientSecret,
+  }))
+    if (!value) faults.push(`${name}: needed for the sign-in with Entra ID.`);
+  if (!tenantId || !clientId || !clientSecret) return null;
+  const cloud = clouds[settings.USHER_GRAPH_CLOUD];
+  const authority = authorityOf(settings, tenantId);
+  return {
+    tenantId,
+    clientId,
+    clientSecret,
+    authority: authority ?? cloud.authority,
+    ownAuthority: authority !== undefined && authority !== cloud.authority,
+  };
+}
+
+function mailConfig(settings: z.output<typeof settingsSchema>, faults: string[]): MailConfig | null {
+  const { USHER_SMTP_URL: smtpUrl, USHER_MAIL_FROM: from } = settings;
+  if (!smtpUrl && !from) return null;
+  if (!smtpUrl) faults.push('USHER_SMTP_URL: needed to send mail from USHER_MAIL_FROM.');
+  if (!from) faults.push('USHER_MAIL_FROM: needed to send mail; the address that mail comes from.');
+  return smtpUrl && from ? { smtpUrl, from } : null;
+}
+
+/** `Name <address>` or the address alone. */
+function addressIn(text: string): string {
+  return /<([^<>]+)>\s*$/.exec(text)?.[1] ?? text.trim();
 }
 
 function credentialOf(settings: z.output<typeof settingsSchema>): GraphCredential {

@@ -1,7 +1,11 @@
 /** The HTTP side: SCIM on Node's own server, beside the API, health and metrics in an Express application. */
 import { createServer, type RequestListener, type Server } from 'node:http';
 import express from 'express';
-import { type ApiParts, apiRouter } from './api/router.ts';
+import { docsPage } from './api/docs.ts';
+import { sendPage } from './api/html.ts';
+import { openApiDocument } from './api/openapi.ts';
+import { type ApiParts, answerProblem, apiRouter, apiRoutes } from './api/router.ts';
+import { type SignInParts, sessionByToken, signInRouter, signOut } from './api/sign-in.ts';
 import type { InFlight } from './in-flight.ts';
 import { type NotificationParts, notificationRouter } from './intake/graph/notifications.ts';
 import { isScim } from './intake/scim/http.ts';
@@ -13,6 +17,7 @@ import type { Store } from './ports.ts';
 export interface ServerParts {
   scim: ScimParts;
   api: ApiParts;
+  signIn: SignInParts;
   /** Null where no change notifications are asked for. */
   notifications: NotificationParts | null;
   store: Store;
@@ -44,12 +49,23 @@ export function buildApp(parts: ServerParts): RequestListener {
     response.type(parts.metrics.registry.contentType).send(await parts.metrics.registry.metrics());
   });
   if (parts.notifications) app.use('/graph/notifications', notificationRouter(parts.notifications));
-  app.use('/api/v1', apiRouter(parts.api));
+  const routes = apiRoutes(parts.api);
+  app.get('/openapi.json', (_request, response) => {
+    response.json(openApiDocument(routes, parts.api.site.origin()));
+  });
+  app.get('/docs', (_request, response) => sendPage(response, 200, 'The API of Usher', docsPage(routes)));
+  app.use('/api/v1/session', sessionByToken(parts.signIn));
+  app.use('/api/v1', apiRouter(parts.api, routes));
+  app.use('/sign-in', signInRouter(parts.signIn));
+  app.use('/sign-out', signOut(parts.signIn));
   app.get('/', (_request, response) => {
     response.json({
       name: 'usher',
       scim: '/scim/v2',
       api: '/api/v1',
+      docs: '/docs',
+      openapi: '/openapi.json',
+      signIn: '/sign-in',
       health: '/healthz',
       ready: '/readyz',
       metrics: '/metrics',
@@ -66,10 +82,11 @@ export function buildApp(parts: ServerParts): RequestListener {
           status: 404,
           code: 'not_found',
           detail: `There is nothing at ${request.path}.`,
-          next: 'See /api/v1 and /scim/v2.',
+          next: 'See /docs, /api/v1 and /scim/v2.',
         }),
       );
   });
+  app.use(answerProblem(parts.log));
   return (request, response) => {
     const url = request.url ?? '/';
     const toScim = isScim(url);

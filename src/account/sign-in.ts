@@ -165,7 +165,7 @@ export function openSignIn(database: AccountDatabase, secret: string): SignIn {
         sessionId: row.session_id,
         accountUserId: row.user_id,
         name: row.user_name ?? row.name,
-        role: row.user_id ? row.role : isAdministrator ? 'Administrator' : null,
+        role: isAdministrator ? 'Administrator' : row.user_id ? row.role : null,
         operatorRoles: isAdministrator
           ? [...operatorRoles]
           : row.roles.filter((role): role is OperatorRole => (operatorRoles as readonly string[]).includes(role)),

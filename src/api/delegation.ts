@@ -1,5 +1,4 @@
 /** `/api/v1/delegation`: who is not delegated and why, the script that mends it, and "look again now". */
-import express, { type Router } from 'express';
 import { z } from 'zod';
 import { reasons } from '../domain/conditions.ts';
 import { delegationHelp } from '../domain/delegation-help.ts';
@@ -8,7 +7,7 @@ import { looksLikeAddress } from '../domain/email-address.ts';
 import type { Policy } from '../domain/policy.ts';
 import { UsherError } from '../errors.ts';
 import type { AdminStore, ShownPerson, WakeUps } from '../ports.ts';
-import { parse } from './parse.ts';
+import { type Route, route } from './route.ts';
 
 export interface DelegationParts {
   store: AdminStore;
@@ -32,9 +31,8 @@ const checkBody = z.strictObject({
   all: z.boolean().default(false),
 });
 
-export function delegationRouter({ store, wakeUps, policy, now, findOne }: DelegationParts): Router {
-  const router = express.Router();
-
+export function delegationRoutes({ store, wakeUps, policy, now, findOne }: DelegationParts): Route[] {
+  const tag = 'Delegation';
   /** Wanted people whose delegation is not true, a page at a time. */
   async function* notDelegated(only?: readonly string[]): AsyncGenerator<ShownPerson[]> {
     for (const status of ['false', 'unknown']) {
@@ -53,53 +51,92 @@ export function delegationRouter({ store, wakeUps, policy, now, findOne }: Deleg
     }
   }
 
-  router.get('/', async (request, response) => {
-    const { reason, format } = parse(reportQuery, request.query);
-    if (format === 'csv') {
-      response.type('text/csv').write(`\uFEFF${csvLine(columns)}`);
-      for await (const people of notDelegated(reason && [reason]))
-        response.write(people.map((person) => csvLine(Object.values(row(person)).map(String))).join(''));
-      response.end();
-      return;
-    }
-    const items: ReturnType<typeof row>[] = [];
-    for await (const people of notDelegated(reason && [reason])) items.push(...people.map(row));
-    const byReason: Record<string, number> = {};
-    for (const item of items) byReason[item.reason] = (byReason[item.reason] ?? 0) + 1;
-    response.json({ dedicatedMailbox: policy.dedicatedMailbox ?? null, total: items.length, byReason, items });
-  });
-
-  router.get('/script', async (request, response) => {
-    const { who } = parse(scriptQuery, request.query);
-    if (!policy.dedicatedMailbox)
-      throw new UsherError('invalid_value', 'The policy names no dedicatedMailbox, so there is nobody to delegate to.');
-    const people: ShownPerson[] = [];
-    if (who) for (const one of [who].flat()) people.push(await findOne(one));
-    else for await (const some of notDelegated(scripted)) people.push(...some);
-    const rows = people.map((person) => {
-      const { identity, mailbox, name } = row(person);
-      if (!identity) throw new UsherError('invalid_value', `${name} has no mailbox that could be named.`);
-      return { mailbox: identity, name: `${name} <${mailbox}>` };
-    });
-    response.type('text/plain').send(delegationScript(rows, policy.dedicatedMailbox, now()));
-  });
-
-  router.get('/instructions', (_request, response) => {
-    if (!policy.dedicatedMailbox) throw new UsherError('invalid_value', 'The policy names no dedicatedMailbox.');
-    response.json({ dedicatedMailbox: policy.dedicatedMailbox, ways: delegationHelp(policy.dedicatedMailbox) });
-  });
-
-  router.post('/check', async (request, response) => {
-    const { who, all } = parse(checkBody, request.body ?? {});
-    const personIds = who
-      ? await Promise.all(who.map(async (one) => (await findOne(one)).known.person.personId))
-      : null;
-    const due = await store.recheckDelegation(personIds, all);
-    await wakeUps.hint('check-delegation', due.slice(0, 5000), personIds !== null && due.length <= 20);
-    response.status(202).json({ checking: due.length });
-  });
-
-  return router;
+  return [
+    route({
+      method: 'get',
+      path: '/delegation',
+      tag,
+      summary: 'Whose calendar is not delegated, why, and who acts; as JSON or CSV',
+      operation: 'delegation.read',
+      query: reportQuery,
+      answers: {
+        200: {
+          description: 'The report.',
+          schema: z.looseObject({ total: z.int(), byReason: z.record(z.string(), z.int()) }),
+        },
+      },
+      async handle({ query: { reason, format }, response }) {
+        if (format === 'csv') {
+          response.type('text/csv').write(`\uFEFF${csvLine(columns)}`);
+          for await (const people of notDelegated(reason && [reason]))
+            response.write(people.map((person) => csvLine(Object.values(row(person)).map(String))).join(''));
+          response.end();
+          return;
+        }
+        const items: ReturnType<typeof row>[] = [];
+        for await (const people of notDelegated(reason && [reason])) items.push(...people.map(row));
+        const byReason: Record<string, number> = {};
+        for (const item of items) byReason[item.reason] = (byReason[item.reason] ?? 0) + 1;
+        return { body: { dedicatedMailbox: policy.dedicatedMailbox ?? null, total: items.length, byReason, items } };
+      },
+    }),
+    route({
+      method: 'get',
+      path: '/delegation/script',
+      tag,
+      summary: 'PowerShell for the Exchange admin, for exactly those people',
+      operation: 'delegation.read',
+      query: scriptQuery,
+      answers: { 200: { description: 'The script.', contentType: 'text/plain' } },
+      async handle({ query: { who }, response }) {
+        if (!policy.dedicatedMailbox)
+          throw new UsherError(
+            'invalid_value',
+            'The policy names no dedicatedMailbox, so there is nobody to delegate to.',
+          );
+        const people: ShownPerson[] = [];
+        if (who) for (const one of [who].flat()) people.push(await findOne(one));
+        else for await (const some of notDelegated(scripted)) people.push(...some);
+        const rows = people.map((person) => {
+          const { identity, mailbox, name } = row(person);
+          if (!identity) throw new UsherError('invalid_value', `${name} has no mailbox that could be named.`);
+          return { mailbox: identity, name: `${name} <${mailbox}>` };
+        });
+        response.type('text/plain').send(delegationScript(rows, policy.dedicatedMailbox, now()));
+      },
+    }),
+    route({
+      method: 'get',
+      path: '/delegation/instructions',
+      tag,
+      summary: 'What a person can do in Outlook',
+      operation: 'delegation.read',
+      answers: { 200: { description: 'The ways.', schema: z.looseObject({ dedicatedMailbox: z.string() }) } },
+      async handle() {
+        if (!policy.dedicatedMailbox) throw new UsherError('invalid_value', 'The policy names no dedicatedMailbox.');
+        return {
+          body: { dedicatedMailbox: policy.dedicatedMailbox, ways: delegationHelp(policy.dedicatedMailbox) },
+        };
+      },
+    }),
+    route({
+      method: 'post',
+      path: '/delegation/check',
+      tag,
+      summary: 'Look again now: at those named, at all, or at those where it is not true',
+      operation: 'delegation.check',
+      body: checkBody,
+      answers: { 202: { description: 'How many are looked at.', schema: z.looseObject({ checking: z.int() }) } },
+      async handle({ body: { who, all } }) {
+        const personIds = who
+          ? await Promise.all(who.map(async (one) => (await findOne(one)).known.person.personId))
+          : null;
+        const due = await store.recheckDelegation(personIds, all);
+        await wakeUps.hint('check-delegation', due.slice(0, 5000), personIds !== null && due.length <= 20);
+        return { status: 202, body: { checking: due.length } };
+      },
+    }),
+  ];
 }
 
 const columns = [

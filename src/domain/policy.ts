@@ -114,7 +114,7 @@ export const policySchema = z
       .strictObject({ mail: z.array(nonEmpty).default([]), webhook: z.url().nullable().default(null) })
       .prefault({}),
     access: z
-      .partialRecord(z.enum(['operator', 'exchange_admin', 'idp_admin', 'viewer']), z.array(nonEmpty))
+      .partialRecord(z.enum(['administrator', 'operator', 'exchange_admin', 'idp_admin', 'viewer']), z.array(nonEmpty))
       .default({}),
   })
   .superRefine((policy, check) => {

@@ -68,7 +68,6 @@ async function openApplication(config: GraphConfig): Promise<Acquire> {
       authority: config.ownAuthority
         ? `https://login.microsoftonline.com/${config.tenantId}`
         : `${config.authority}/${config.tenantId}`,
-      // MSAL insists on https for an authority; its metadata may name any token endpoint.
       ...(config.ownAuthority ? { authorityMetadata: metadata(config) } : {}),
       ...(await proofOf(credential)),
     },
@@ -128,7 +127,8 @@ function explain(config: GraphConfig, cause: unknown): UsherError {
   );
 }
 
-function metadata(config: GraphConfig): string {
+/** MSAL insists on https for an authority; what it would have read there may name any endpoint. */
+export function metadata(config: Pick<GraphConfig, 'authority' | 'tenantId'>): string {
   const base = `${config.authority}/${config.tenantId}`;
   return JSON.stringify({
     issuer: `${base}/v2.0`,

@@ -52,6 +52,7 @@ export interface UsherOptions {
   workers?: boolean;
   databaseUrl?: string;
   queueUrl?: string;
+  config?: Partial<Config>;
 }
 
 export async function startUsher(options: UsherOptions = {}): Promise<Usher> {
@@ -78,7 +79,11 @@ export async function startUsher(options: UsherOptions = {}): Promise<Usher> {
           notificationUrl: `http://127.0.0.1:${port}/graph/notifications`,
         }
       : { ...connectionTo(sandbox), pollSeconds: 1 },
+    oidc: null,
+    mail: null,
+    sessionSecret: null,
     scimLimits: defaultScimLimits,
+    ...options.config,
     logLevel: process.env.TEST_LOG ?? 'silent',
     policy: parsePolicy(options.policy ?? plainPolicy, 'test policy'),
   };

@@ -99,6 +99,8 @@ describe('imports', () => {
       commander: ['cli'],
       pino: ['log'],
       'prom-client': ['metrics'],
+      nodemailer: ['mail'],
+      'csv-parse': ['csv'],
     };
     const astray = packages
       .filter(({ file, name }) => homes[name] && !homes[name].includes(room(file)))

@@ -1,0 +1,121 @@
+/**
+ * Who calls: a bearer token, or the session of a cookie. A browser sends a cookie along with requests that another site made it send, so a
+ * change by cookie needs a sign that our own page asks: Sec-Fetch-Site or Origin, which browsers set and pages can not, or a header that only a
+ * page of ours may add.
+ */
+import type { CookieOptions, Request, RequestHandler, Response } from 'express';
+import type { Access } from '../access.ts';
+import type { Principal, SignIn } from '../administration.ts';
+import { type Asker, operatorRoles } from '../domain/roles.ts';
+import { UsherError } from '../errors.ts';
+import type { Cause } from '../ports.ts';
+
+export interface Caller {
+  asker: Asker;
+  cause: Cause;
+  name: string;
+  how: 'token' | Principal['how'];
+  sessionId: string | null;
+  expiresAt: Date | null;
+}
+
+export interface Site {
+  /** How browsers reach us, without a slash at the end. */
+  origin(): string;
+}
+
+const safeMethods = new Set(['GET', 'HEAD', 'OPTIONS']);
+
+/** `__Host-`: over https only, for this host only (RFC 6265bis section 4.1.3.2); a trial over http on loopback can not have it. */
+export function cookieName(site: Site, name: string): string {
+  return site.origin().startsWith('https:') ? `__Host-${name}` : name;
+}
+
+export function cookieOptions(site: Site): CookieOptions {
+  return { httpOnly: true, sameSite: 'lax', secure: site.origin().startsWith('https:'), path: '/' };
+}
+
+export function readCookie(request: Request, name: string): string | null {
+  for (const part of (request.get('cookie') ?? '').split(';')) {
+    const at = part.indexOf('=');
+    if (at > 0 && part.slice(0, at).trim() === name) return part.slice(at + 1).trim();
+  }
+  return null;
+}
+
+export const sessionCookie = 'usher-session';
+
+export function giveSession(response: Response, site: Site, value: string): void {
+  response.cookie(cookieName(site, sessionCookie), value, cookieOptions(site));
+}
+
+/** Throws `forbidden` where nothing shows that our own page asks. */
+export function mustBeOurPage(request: Request, site: Site): void {
+  const fetchSite = request.get('sec-fetch-site');
+  const origin = request.get('origin');
+  const own = new URL(site.origin()).host;
+  const isOwnHost = (text: string): boolean => {
+    try {
+      return [own, request.get('host')].includes(new URL(text).host);
+    } catch {
+      return false;
+    }
+  };
+  if (origin !== undefined && !isOwnHost(origin))
+    throw new UsherError('forbidden', 'Another site asked for this (Origin).');
+  if (fetchSite !== undefined && fetchSite !== 'same-origin' && fetchSite !== 'none')
+    throw new UsherError('forbidden', 'Another site asked for this (Sec-Fetch-Site).');
+  if (origin === undefined && fetchSite === undefined && !request.get('x-usher-csrf'))
+    throw new UsherError(
+      'forbidden',
+      'A change with a session needs an Origin of this site, or the header X-Usher-CSRF with any value.',
+    );
+}
+
+export function authenticate(access: Access, signIn: SignIn, site: Site): RequestHandler {
+  return async (request, response, next) => {
+    const by = `request:${request.get('x-request-id')?.slice(0, 100) ?? 'api'}`;
+    const cookie = readCookie(request, cookieName(site, sessionCookie));
+    if (request.get('authorization') === undefined && cookie) {
+      const principal = await signIn.find(cookie);
+      if (!principal) {
+        response.clearCookie(cookieName(site, sessionCookie), cookieOptions(site));
+        throw new UsherError('unauthorized', 'The session has ended. Sign in again at /sign-in.');
+      }
+      if (!safeMethods.has(request.method)) mustBeOurPage(request, site);
+      if (principal.renewed) giveSession(response, site, principal.renewed);
+      response.locals.caller = callerOf(principal, by);
+      response.set('Cache-Control', 'no-store');
+    } else {
+      const token = await access.identify(request.get('authorization'), 'admin');
+      response.locals.caller = {
+        asker: { accountUserId: null, role: 'Administrator', operatorRoles, switches: {} },
+        cause: { actor: `admin:${token.label}`, by },
+        name: token.label,
+        how: 'token',
+        sessionId: null,
+        expiresAt: token.expiresAt,
+      } satisfies Caller;
+    }
+    next();
+  };
+}
+
+function callerOf(principal: Principal, by: string): Caller {
+  const { accountUserId, role, operatorRoles: roles, switches } = principal;
+  return {
+    asker: { accountUserId, role, operatorRoles: roles, switches },
+    cause: {
+      actor: accountUserId
+        ? `user:${accountUserId}`
+        : principal.how === 'token'
+          ? `admin:${principal.name}`
+          : `operator:${principal.name}`,
+      by,
+    },
+    name: principal.name,
+    how: principal.how,
+    sessionId: principal.sessionId,
+    expiresAt: principal.expiresAt,
+  };
+}

@@ -1,0 +1,219 @@
+/** Runs, sources, tokens, what the providers sent, alerts, the policy in force. */
+import { z } from 'zod';
+import { type Access, hashToken, newToken } from '../access.ts';
+import type { Policy } from '../domain/policy.ts';
+import { UsherError } from '../errors.ts';
+import type { AccessStore, AdminStore, RequestLogStore, ShownPerson, SyncStore } from '../ports.ts';
+import { parse } from './parse.ts';
+import { before, limit } from './people.ts';
+import { type Route, route } from './route.ts';
+import * as shapes from './shapes.ts';
+
+export interface OperationParts {
+  store: AdminStore & AccessStore & RequestLogStore & SyncStore;
+  access: Access;
+  policy: Policy;
+  now: () => Date;
+  findOne(who: string): Promise<ShownPerson>;
+}
+
+const requestsQuery = z.object({
+  source: z.string().max(100).optional(),
+  status: z
+    .string()
+    .regex(/^[1-5]\d{0,2}$/)
+    .optional(),
+  who: z.string().max(320).optional(),
+  limit,
+  before,
+});
+const pollBody = z.strictObject({ full: z.boolean().default(false) });
+const decisionBody = z.strictObject({ only: z.array(z.string().min(1)).min(1).max(10_000).optional() });
+const tokenBody = z.strictObject({
+  source: z.string().min(1).max(100),
+  label: z.string().max(200).default(''),
+  expiresInDays: z.number().int().min(1).max(3650).optional(),
+});
+
+export function operationRoutes({ store, access, policy, now, findOne }: OperationParts): Route[] {
+  const polledSource = (name: string): string => {
+    if (policy.sources.some((source) => source.name === name && source.kind === 'graph')) return name;
+    throw new UsherError('not_found', `There is no source ${name.slice(0, 100)} that is polled.`);
+  };
+  return [
+    route({
+      method: 'get',
+      path: '/runs',
+      tag: 'Runs',
+      summary: 'Runs of the poller and the reconciliation; what the brake holds comes first',
+      operation: 'runs.read',
+      answers: { 200: { description: 'The newest hundred.', schema: shapes.itemsOf(shapes.run) } },
+      handle: async () => ({ body: { items: await store.runs() } }),
+    }),
+    ...(['approve', 'keep'] as const).map((decision) =>
+      route({
+        method: 'post',
+        path: `/runs/{runId}/${decision}`,
+        tag: 'Runs',
+        summary: decision === 'approve' ? 'Let held removals happen, all or some' : 'Keep people whose removal is held',
+        operation: 'runs.decide',
+        body: decisionBody,
+        answers: { 200: { description: 'How many were decided.', schema: z.looseObject({ decided: z.int() }) } },
+        async handle({ params, body, caller }) {
+          const only = body.only
+            ? await Promise.all(body.only.map(async (who) => (await findOne(who)).known.person.personId))
+            : null;
+          const decided = await store.decideRun(parse(z.uuid(), params.runId), decision, only, caller.cause.actor);
+          if (decided === null) throw new UsherError('not_found', 'There is no such run.');
+          return { body: { decided } };
+        },
+      }),
+    ),
+    route({
+      method: 'get',
+      path: '/sources',
+      tag: 'Sources',
+      summary: 'Where people come from, and when each was last heard of',
+      operation: 'sources.read',
+      answers: { 200: { description: 'The sources.', schema: shapes.itemsOf(shapes.source) } },
+      handle: async () => ({ body: { items: await store.sources() } }),
+    }),
+    ...(['pause', 'resume'] as const).map((act) =>
+      route({
+        method: 'post',
+        path: `/sources/{name}/${act}`,
+        tag: 'Sources',
+        summary: act === 'pause' ? 'Take nothing from a source for now' : 'Take from a source again',
+        operation: 'sources.manage',
+        answers: { 200: { description: 'The sources.', schema: shapes.itemsOf(shapes.source) } },
+        async handle({ params }) {
+          const name = params.name ?? '';
+          if (!(await store.pauseSource(name, act === 'pause')))
+            throw new UsherError('not_found', `There is no source ${name.slice(0, 100)}.`);
+          access.forget();
+          return { body: { items: await store.sources() } };
+        },
+      }),
+    ),
+    route({
+      method: 'get',
+      path: '/sources/{name}/sync',
+      tag: 'Sources',
+      summary: 'Where the directory poller is',
+      operation: 'sources.read',
+      answers: {
+        200: { description: 'Running, last finished, next.', schema: z.looseObject({ running: z.boolean() }) },
+      },
+      async handle({ params }) {
+        const state = await store.syncState(polledSource(params.name ?? ''));
+        return { body: state ?? { running: false, nextAt: null, lastFinishedAt: null } };
+      },
+    }),
+    route({
+      method: 'post',
+      path: '/sources/{name}/poll',
+      tag: 'Sources',
+      summary: 'Read the directory now; full: true reads everything anew',
+      operation: 'sources.manage',
+      body: pollBody,
+      answers: { 202: { description: 'Asked for.' } },
+      async handle({ params, body }) {
+        await store.requestSync(polledSource(params.name ?? ''), body.full);
+        return { status: 202, body: { requested: true, full: body.full } };
+      },
+    }),
+    route({
+      method: 'get',
+      path: '/tokens',
+      tag: 'Sources',
+      summary: 'Live tokens, without the tokens themselves',
+      operation: 'tokens.manage',
+      answers: { 200: { description: 'The tokens.', schema: shapes.itemsOf(shapes.token) } },
+      handle: async () => ({
+        body: { items: (await store.liveTokens()).map(({ hash: _hash, ...token }) => token) },
+      }),
+    }),
+    route({
+      method: 'post',
+      path: '/tokens',
+      tag: 'Sources',
+      summary: 'A SCIM token; it is shown this once',
+      operation: 'tokens.manage',
+      body: tokenBody,
+      answers: { 201: { description: 'The token.', schema: shapes.token.extend({ token: z.string() }) } },
+      async handle({ body }) {
+        const source = policy.sources.find((entry) => entry.name === body.source);
+        if (source?.kind !== 'scim')
+          throw new UsherError(
+            'invalid_value',
+            `source: ${body.source} is no SCIM source of the policy; known: ${policy.sources
+              .filter((entry) => entry.kind === 'scim')
+              .map((entry) => entry.name)
+              .join(', ')}.`,
+          );
+        const token = newToken('scim');
+        const { hash: _hash, ...stored } = await store.addToken({
+          kind: 'scim',
+          source: body.source,
+          label: body.label,
+          hash: hashToken(token),
+          expiresAt: body.expiresInDays ? new Date(now().getTime() + body.expiresInDays * 86_400_000) : null,
+        });
+        access.forget();
+        // The only time that the token itself is shown.
+        return { status: 201, body: { ...stored, token } };
+      },
+    }),
+    route({
+      method: 'delete',
+      path: '/tokens/{tokenId}',
+      tag: 'Sources',
+      summary: 'Revoke a token at once',
+      operation: 'tokens.manage',
+      answers: { 204: { description: 'Revoked.' } },
+      async handle({ params }) {
+        if (!(await store.revokeToken(params.tokenId ?? '')))
+          throw new UsherError('not_found', 'There is no such live token.');
+        access.forget();
+        return { status: 204 };
+      },
+    }),
+    route({
+      method: 'get',
+      path: '/requests',
+      tag: 'Sources',
+      summary: 'What the identity providers sent, and what they were answered; without secrets',
+      operation: 'requests.read',
+      query: requestsQuery,
+      answers: {
+        200: {
+          description: 'Newest first.',
+          schema: shapes.itemsOf(shapes.loggedRequest).extend({ nextBefore: z.string().nullable() }),
+        },
+      },
+      async handle({ query: { who, ...query } }) {
+        const personId = who ? (await findOne(who)).known.person.personId : undefined;
+        const items = await store.requests({ ...query, personId });
+        return { body: { items, nextBefore: items.length === query.limit ? (items.at(-1)?.requestNo ?? null) : null } };
+      },
+    }),
+    route({
+      method: 'get',
+      path: '/alerts',
+      tag: 'Runs',
+      summary: 'What an operator must know',
+      operation: 'alerts.read',
+      answers: { 200: { description: 'The alerts.', schema: shapes.itemsOf(shapes.alert) } },
+      handle: async () => ({ body: { items: await store.alerts() } }),
+    }),
+    route({
+      method: 'get',
+      path: '/policy',
+      tag: 'Runs',
+      summary: 'The policy in force',
+      operation: 'policy.read',
+      answers: { 200: { description: 'The policy.', schema: z.looseObject({ version: z.string() }) } },
+      handle: async () => ({ body: { version: policy.version, policy } }),
+    }),
+  ];
+}

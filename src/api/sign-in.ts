@@ -1,0 +1,276 @@
+/**
+ * `/sign-in`: with Entra ID, with a mailed link, or with the admin token. A mailed link shows a page with a button and only the button's POST uses it
+ * up: scanners of mail open links. No page here has a script.
+ */
+import { createHmac, timingSafeEqual } from 'node:crypto';
+import express, { type Request, type Response, type Router } from 'express';
+import { z } from 'zod';
+import type { Access } from '../access.ts';
+import type { Identity, IdentityPlatform, SignIn } from '../administration.ts';
+import { looksLikeAddress } from '../domain/email-address.ts';
+import type { Policy } from '../domain/policy.ts';
+import { UsherError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import {
+  cookieName,
+  cookieOptions,
+  giveSession,
+  mustBeOurPage,
+  readCookie,
+  type Site,
+  sessionCookie,
+} from './caller.ts';
+import { type Html, html, sendPage } from './html.ts';
+
+export interface SignInParts {
+  access: Access;
+  signIn: SignIn;
+  identityPlatform: IdentityPlatform | null;
+  /** Which of these groups somebody is in, asked of the directory where the token does not say; null when it can not be asked. */
+  groupsAmong: ((objectId: string, groupIds: string[]) => Promise<string[]>) | null;
+  policy: Policy;
+  site: Site;
+  mails: boolean;
+  /** Keys what the browser keeps during a sign-in. */
+  secret: string;
+  log: Log;
+}
+
+const pendingCookie = 'usher-sign-in';
+const pendingMinutes = 10;
+
+export function signInRouter(parts: SignInParts): Router {
+  const { access, signIn, identityPlatform, site, log } = parts;
+  const router = express.Router();
+  const form = express.urlencoded({ extended: false, limit: 10_000 });
+
+  router.get('/', (_request, response) => sendPage(response, 200, 'Sign in', choices(parts)));
+
+  router.get('/entra', async (_request, response) => {
+    if (!identityPlatform) return void refuse(response, 404, 'Sign-in with Microsoft is not set up here.');
+    const { url, pending } = await identityPlatform.begin(redirectUri());
+    const until = Date.now() + pendingMinutes * 60_000;
+    response.cookie(cookieName(site, pendingCookie), seal(parts.secret, { ...pending, until }), {
+      ...cookieOptions(site),
+      maxAge: pendingMinutes * 60_000,
+    });
+    response.set('Cache-Control', 'no-store').redirect(303, url);
+  });
+
+  router.get('/entra/callback', async (request, response) => {
+    const sealed = readCookie(request, cookieName(site, pendingCookie));
+    response.clearCookie(cookieName(site, pendingCookie), cookieOptions(site));
+    const pending = sealed ? unseal(parts.secret, sealed) : null;
+    const { code, state, error } = request.query;
+    if (
+      !identityPlatform ||
+      !pending ||
+      pending.until < Date.now() ||
+      typeof state !== 'string' ||
+      state !== pending.state
+    )
+      return void refuse(response, 400, 'This sign-in was not begun here, or took too long.');
+    if (typeof code !== 'string')
+      return void refuse(
+        response,
+        401,
+        `Microsoft did not sign you in${typeof error === 'string' ? ` (${error.slice(0, 100)})` : ''}.`,
+      );
+    try {
+      const identity = await identityPlatform.finish(code, pending, redirectUri());
+      await beginFor(identity, response);
+    } catch (thrown) {
+      if (!(thrown instanceof UsherError) || thrown.code !== 'sign_in_failed') throw thrown;
+      log.warn({ err: thrown }, 'a sign-in with Entra ID failed');
+      refuse(response, 401, thrown.message);
+    }
+  });
+
+  router.post('/token', form, async (request, response) => {
+    if (!isOurs(request, response)) return;
+    const given = String((request.body as { token?: string } | undefined)?.token ?? '').trim();
+    try {
+      await beginWithToken(response, given);
+    } catch (error) {
+      if (!(error instanceof UsherError) || error.code !== 'unauthorized') throw error;
+      return void refuse(response, 401, 'This is no admin token that is live.');
+    }
+    response.redirect(303, '/');
+  });
+
+  router.post('/link', form, async (request, response) => {
+    if (!isOurs(request, response)) return;
+    const email = String((request.body as { email?: string } | undefined)?.email ?? '').trim();
+    if (looksLikeAddress(email)) await signIn.askForLink(email);
+    // The same words whoever asks: who has a user here is nobody's business.
+    sendPage(
+      response,
+      202,
+      'Look into your mailbox',
+      html`<p>If somebody with that address is in this account and may sign in, a mail with a link is on its way. It works for one hour, once.</p>`,
+    );
+  });
+
+  router.get('/:link', async (request, response) => {
+    const found = await signIn.peek(String(request.params.link));
+    if (!found) return void refuse(response, 410, gone(parts));
+    sendPage(
+      response,
+      200,
+      'Sign in',
+      html`<p>You are about to sign in as <strong>${found.name}</strong> (${found.email}) at ${new URL(site.origin()).host}.</p>
+<form method="post"><button type="submit">Sign in</button></form>
+<p class="muted">You can be booked without signing in. Close this page if you did not expect it.</p>`,
+    );
+  });
+
+  router.post('/:link', form, async (request, response) => {
+    if (!isOurs(request, response)) return;
+    const used = await signIn.useLink(String(request.params.link));
+    if (!used) return void refuse(response, 410, gone(parts));
+    giveSession(response, site, used.session);
+    response.set('Cache-Control', 'no-store').redirect(303, '/');
+  });
+
+  return router;
+
+  function redirectUri(): string {
+    return `${site.origin()}/sign-in/entra/callback`;
+  }
+
+  async function beginWithToken(response: Response, given: string): Promise<void> {
+    const token = await access.identify(`Bearer ${given}`, 'admin');
+    giveSession(
+      response,
+      site,
+      await signIn.begin({ accountUserId: null, tokenId: token.tokenId, name: token.label, roles: [], how: 'token' }),
+    );
+  }
+
+  /** A user of the account signs in as that user; whoever is in a group of the policy's `access`, with its roles; both where both are so. */
+  async function beginFor(identity: Identity, response: Response): Promise<void> {
+    const user = await signIn.userOf(identity);
+    if (user.kind === 'suspended')
+      return void refuse(response, 403, 'Your user is suspended. Ask an Administrator of the account.');
+    const roles = await rolesOf(identity);
+    if (user.kind === 'nobody' && roles.length === 0)
+      return void refuse(
+        response,
+        403,
+        `${identity.userName ?? identity.name} is neither a user of this account nor in a group that the policy gives access to. An Administrator adds the user, or an operator the group (policy: access).`,
+      );
+    const value = await signIn.begin({
+      accountUserId: user.kind === 'user' ? user.accountUserId : null,
+      tokenId: null,
+      name: identity.userName ?? identity.name,
+      roles,
+      how: 'entra',
+    });
+    giveSession(response, site, value);
+    response.set('Cache-Control', 'no-store').redirect(303, '/');
+  }
+
+  async function rolesOf(identity: Identity): Promise<string[]> {
+    const wanted = Object.entries(parts.policy.access);
+    const all = [...new Set(wanted.flatMap(([, groups]) => groups ?? []))];
+    if (all.length === 0) return [];
+    let groups = identity.groups;
+    if (groups === null) {
+      // More groups than a token can hold: the directory is asked for those that count.
+      if (!parts.groupsAmong)
+        throw new UsherError(
+          'sign_in_failed',
+          'You are in more groups than a token can hold, and Usher is not connected to Microsoft Graph to ask. An operator sets USHER_GRAPH_*, or limits the groups claim to assigned groups.',
+        );
+      groups = await parts.groupsAmong(identity.objectId, all);
+    }
+    const member = new Set(groups.map((id) => id.toLowerCase()));
+    return wanted.filter(([, ids]) => ids?.some((id) => member.has(id.toLowerCase()))).map(([role]) => role);
+  }
+
+  function isOurs(request: Request, response: Response): boolean {
+    try {
+      // A form of a browser without Fetch Metadata still sends Origin; a client without a browser has no cookie to steal.
+      if (request.get('origin') !== undefined || request.get('sec-fetch-site') !== undefined)
+        mustBeOurPage(request, site);
+      return true;
+    } catch {
+      refuse(response, 403, 'Another site sent you here. Begin again.');
+      return false;
+    }
+  }
+}
+
+/** `POST /api/v1/session`: a session for whoever holds the admin token, as the console signs in. */
+export function sessionByToken({ access, signIn, site }: Pick<SignInParts, 'access' | 'signIn' | 'site'>): Router {
+  const router = express.Router();
+  router.post('/', express.json({ limit: 10_000 }), async (request, response) => {
+    if (request.get('origin') !== undefined || request.get('sec-fetch-site') !== undefined)
+      mustBeOurPage(request, site);
+    const body = z.strictObject({ token: z.string().min(1).max(500) }).safeParse(request.body ?? {});
+    if (!body.success) throw new UsherError('invalid_value', 'token: send the admin token.');
+    const token = await access.identify(`Bearer ${body.data.token}`, 'admin');
+    const value = await signIn.begin({
+      accountUserId: null,
+      tokenId: token.tokenId,
+      name: token.label,
+      roles: [],
+      how: 'token',
+    });
+    giveSession(response, site, value);
+    response.status(201).json({ name: token.label, how: 'token' });
+  });
+  return router;
+}
+
+export function signOut({ signIn, site }: Pick<SignInParts, 'signIn' | 'site'>): Router {
+  const router = express.Router();
+  router.post('/', async (request, response) => {
+    mustBeOurPage(request, site);
+    const value = readCookie(request, cookieName(site, sessionCookie));
+    const principal = value ? await signIn.find(value) : null;
+    if (principal) await signIn.end(principal.sessionId);
+    response.clearCookie(cookieName(site, sessionCookie), cookieOptions(site)).redirect(303, '/sign-in');
+  });
+  return router;
+}
+
+function choices({ identityPlatform, mails }: SignInParts): Html {
+  return html`${identityPlatform ? html`<p><a class="button" href="/sign-in/entra">Sign in with Microsoft</a></p>` : ''}
+${
+  mails
+    ? html`<h2>With a link by mail</h2><form method="post" action="/sign-in/link"><label for="email">E-mail address</label><input id="email" name="email" type="email" autocomplete="email" required><button type="submit">Send me a link</button></form>`
+    : html`<p class="muted">Links by mail are not sent yet: an operator sets USHER_SMTP_URL.</p>`
+}
+<h2>With the admin token</h2><form method="post" action="/sign-in/token"><label for="token">Admin token</label><input id="token" name="token" type="password" autocomplete="off" required><button type="submit">Sign in</button></form>`;
+}
+
+const gone = ({ mails }: SignInParts): string =>
+  `This link was used, has expired, or was replaced by a newer one. ${mails ? 'Ask for a new one at /sign-in.' : 'Ask an Administrator to send a new one.'}`;
+
+function refuse(response: Response, status: number, why: string): void {
+  sendPage(response, status, 'Not signed in', html`<p>${why}</p><p><a href="/sign-in">Back to sign-in</a></p>`);
+}
+
+interface Sealed {
+  state: string;
+  nonce: string;
+  verifier: string;
+  until: number;
+}
+
+const mac = (secret: string, text: string): Buffer => createHmac('sha256', secret).update(`sign-in:${text}`).digest();
+
+function seal(secret: string, value: Sealed): string {
+  const text = Buffer.from(JSON.stringify(value)).toString('base64url');
+  return `${text}.${mac(secret, text).toString('base64url')}`;
+}
+
+function unseal(secret: string, sealed: string): Sealed | null {
+  const [text, proof] = sealed.split('.');
+  if (!text || !proof) return null;
+  const given = Buffer.from(proof, 'base64url');
+  const own = mac(secret, text);
+  if (given.length !== own.length || !timingSafeEqual(given, own)) return null;
+  return JSON.parse(Buffer.from(text, 'base64url').toString()) as Sealed;
+}
