@@ -1,5 +1,6 @@
 /** The first start of the account, and pages that exist before anybody is wished to own them. */
 import { foldAddress } from '../domain/email-address.ts';
+import { schedulingLicense } from '../domain/license.ts';
 import { newId } from '../ids.ts';
 import { type AccountDatabase, change } from './database.ts';
 import { serveLine } from './seats.ts';
@@ -41,8 +42,11 @@ export async function foundAccount(
       `insert into account_users (account_user_id, name, email, email_key, role, signed_in_at, founder) values ($1, $2, $3, $4, 'Administrator', now(), true)`,
       [accountUserId, founding.name, founding.email, foldAddress(founding.email)],
     );
-    const first = Object.keys(founding.pools).sort()[0];
-    if (founding.plan === 'paid' && first && (founding.pools[first] === null || (founding.pools[first] ?? 0) > 0)) {
+    // A seat that makes somebody bookable, where one was bought; else any.
+    const first = [schedulingLicense, ...Object.keys(founding.pools).sort()].find(
+      (kind) => kind in founding.pools && founding.pools[kind] !== 0,
+    );
+    if (founding.plan === 'paid' && first) {
       await client.query('insert into account_licenses (account_user_id, kind) values ($1, $2)', [
         accountUserId,
         first,

@@ -132,7 +132,7 @@ export function mayUse(asker: Asker, name: FunctionName, subject: Subject = nobo
   if (grant === 'own') {
     if (subject === nobody || (subject !== null && subject === asker.accountUserId))
       return { allowed: true, scope: 'own', reason: `A ${asker.role} may, of what is their own.` };
-    return no(`A ${asker.role} may ${row.title} only of what is their own (rule ${row.rule}).`);
+    return { ...no(`A ${asker.role} may ${row.title} only of what is their own (rule ${row.rule}).`), scope: 'own' };
   }
   const set = asker.switches[grant.switch];
   const allowed = set ?? grant.byDefault;
@@ -160,14 +160,16 @@ export function switchesOf(role: Role): SwitchName[] {
   ];
 }
 
+/** The question of these is whether one may reach what is somebody else's. */
+const aboutOthers: FunctionName[] = ['trigger_zaps', 'view_others_integrations', 'view_others_connection_details'];
+
 export function permissionsOf(asker: Asker) {
   return (Object.keys(accountFunctions) as FunctionName[]).map((name) => ({
     function: name,
     rule: accountFunctions[name].rule,
     title: accountFunctions[name].title,
     offered: accountFunctions[name].offered,
-    // Somebody else's: what is the asker's own is not the question in these two rows.
-    ...mayUse(asker, name, name.startsWith('view_others') ? 'somebody else' : nobody),
+    ...mayUse(asker, name, aboutOthers.includes(name) ? 'somebody else' : nobody),
   }));
 }
 
