@@ -69,6 +69,7 @@ export function openIdentityPlatform(config: OidcConfig): IdentityPlatform {
           scopes,
           redirectUri,
           codeVerifier: pending.verifier,
+          nonce: pending.nonce,
         });
         claims = (result.idTokenClaims ?? {}) as Claims;
       } catch (cause) {

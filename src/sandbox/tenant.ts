@@ -6,6 +6,7 @@
 import { createPublicKey, randomUUID, verify } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type Answer, graphError, openGraphApi } from './graph-api.ts';
+import { openSignInDoor } from './sign-in.ts';
 
 export type CalendarRole =
   | 'freeBusyRead'
@@ -54,6 +55,10 @@ export interface Tenant {
   certificate: { publicKey: string; sha256: string } | null;
   /** The assertion that the trusted outside issuer would sign. */
   federatedAssertion: string | null;
+  /** Where a sign-in may come back to. */
+  redirectUris: string[];
+  /** The object id of whoever signs in next; null: nobody does. */
+  atTheKeyboard: string | null;
   users: TenantUser[];
   /** Soft-deleted, restorable for 30 days. */
   deletedUsers: TenantUser[];
@@ -119,6 +124,8 @@ export function newTenant(users: TenantUser[], groups: TenantGroup[] = []): Tena
     clientSecret: 'sandbox-secret',
     certificate: null,
     federatedAssertion: null,
+    redirectUris: [],
+    atTheKeyboard: null,
     users,
     deletedUsers: [],
     groups,
@@ -140,6 +147,7 @@ export function newTenant(users: TenantUser[], groups: TenantGroup[] = []): Tena
 export async function startSandbox(tenant: Tenant, port = 0): Promise<Sandbox> {
   const tokens = new Map<string, number>();
   const api = openGraphApi(tenant);
+  const door = openSignInDoor(tenant);
   const server: Server = createServer((request, response) => {
     void handle(request, response);
   });
@@ -149,7 +157,8 @@ export async function startSandbox(tenant: Tenant, port = 0): Promise<Sandbox> {
     let answer: Answer;
     try {
       const body = await readBody(request);
-      if (url.pathname.endsWith('/oauth2/v2.0/token')) answer = giveToken(tenant, tokens, url.pathname, body);
+      if (url.pathname.endsWith('/oauth2/v2.0/token')) answer = giveToken(tenant, tokens, door, url, body);
+      else if (url.pathname.endsWith('/oauth2/v2.0/authorize')) answer = door.authorize(url);
       else if (url.pathname === '/managed-identity') answer = giveManagedToken(tokens, request, url);
       else {
         const token = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1] ?? '';
@@ -210,8 +219,15 @@ function newToken(tokens: Map<string, number>): string {
   return token;
 }
 
-/** OAuth 2.0 client credentials, with the refusals of the Microsoft identity platform. */
-function giveToken(tenant: Tenant, tokens: Map<string, number>, path: string, body: string): Answer {
+/** OAuth 2.0 client credentials and authorization codes, with the refusals of the Microsoft identity platform. */
+function giveToken(
+  tenant: Tenant,
+  tokens: Map<string, number>,
+  door: ReturnType<typeof openSignInDoor>,
+  url: URL,
+  body: string,
+): Answer {
+  const path = url.pathname;
   const form = new URLSearchParams(body);
   const refuse = (status: number, error: string, number: number, text: string): Answer => ({
     status,
@@ -225,7 +241,8 @@ function giveToken(tenant: Tenant, tokens: Map<string, number>, path: string, bo
     },
   });
   if (path.split('/')[1] !== tenant.tenantId) return refuse(400, 'invalid_request', 90002, 'Tenant not found.');
-  if (form.get('grant_type') !== 'client_credentials')
+  const isSignIn = form.get('grant_type') === 'authorization_code';
+  if (!isSignIn && form.get('grant_type') !== 'client_credentials')
     return refuse(400, 'unsupported_grant_type', 70003, 'The grant type is not supported.');
   if (form.get('client_id') !== tenant.clientId)
     return refuse(400, 'unauthorized_client', 700016, 'Application was not found in the directory.');
@@ -237,6 +254,21 @@ function giveToken(tenant: Tenant, tokens: Map<string, number>, path: string, bo
       return refuse(401, 'invalid_client', 700027, 'The certificate used to sign the client assertion is not known.');
   } else if (form.get('client_secret') !== tenant.clientSecret)
     return refuse(401, 'invalid_client', 7000215, 'Invalid client secret provided.');
+  if (isSignIn) {
+    const given = door.redeem(form, url.origin);
+    if (!given)
+      return refuse(400, 'invalid_grant', 70008, 'The provided authorization code is invalid or has expired.');
+    return {
+      status: 200,
+      body: {
+        token_type: 'Bearer',
+        expires_in: expiresIn,
+        ext_expires_in: expiresIn,
+        access_token: newToken(tokens),
+        ...given,
+      },
+    };
+  }
   if (!form.get('scope')?.includes('/.default'))
     return refuse(400, 'invalid_scope', 70011, 'The scope is not valid; use /.default.');
   return {

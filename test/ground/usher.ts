@@ -84,6 +84,7 @@ export async function startUsher(options: UsherOptions = {}): Promise<Usher> {
     sessionSecret: null,
     scimLimits: defaultScimLimits,
     ...options.config,
+    ...(options.config?.oidc ? { oidc: { ...options.config.oidc, authority: sandbox.url } } : {}),
     logLevel: process.env.TEST_LOG ?? 'silent',
     policy: parsePolicy(options.policy ?? plainPolicy, 'test policy'),
   };
