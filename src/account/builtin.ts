@@ -171,10 +171,10 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
     },
 
     async assignPage(pageId, fromId, toId, enable, fence) {
-      await fenced(database, fence, async (client) => {
-        if (!(await assignPage(client, pageId, fromId, toId, enable, 'usher')))
-          throw new UsherError('conflict', 'The page has another owner by now.');
-      });
+      const assigned = await fenced(database, fence, (client) =>
+        assignPage(client, pageId, fromId, toId, enable, 'usher'),
+      );
+      if (!assigned) throw new UsherError('conflict', 'The page has another owner by now.');
     },
 
     async createPage(linkName, ownerId, fence) {
