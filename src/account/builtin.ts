@@ -15,7 +15,7 @@ import { newId } from '../ids.ts';
 import type { NewAccountUser, SchedulingAccount } from '../ports.ts';
 import { type AccountDatabase, type AccountSettings, fenced } from './database.ts';
 import { assignPage, disablePagesOf, type PageRow, pageFrom } from './pages.ts';
-import { claimSeat, licenseCounts, releaseSeats } from './seats.ts';
+import { claimSeat, licenseCounts, placeInLine, releaseSeats } from './seats.ts';
 import {
   applyChanges,
   guardLastAdministrator,
@@ -137,7 +137,11 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
       );
     },
 
-    claimSeat: (claim, fence) => fenced(database, fence, (client) => claimSeat(client, claim)),
+    async claimSeat(claim, fence) {
+      const answer = await fenced(database, fence, (client) => claimSeat(client, claim));
+      if (answer.assigned || answer.why !== 'pool') return answer;
+      return { ...answer, place: await placeInLine(database, claim.kind, claim.personId, claim.since) };
+    },
 
     async freeSeats(accountUserId, kinds, fence) {
       await fenced(database, fence, async (client) => {

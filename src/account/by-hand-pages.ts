@@ -9,7 +9,7 @@ import { UsherError } from '../errors.ts';
 import { newId } from '../ids.ts';
 import { checkMatch, etagOf, keptBy, lockPersonBehind, once, ruling, touchPerson, writeHistory } from './acts.ts';
 import { type AccountDatabase, change, isUuid } from './database.ts';
-import { bindings, like, readCursor, writeCursor } from './lists.ts';
+import { bindings, readCursor, searched, writeCursor } from './lists.ts';
 import { assignPage, type PageRow } from './pages.ts';
 
 interface Row extends PageRow {
@@ -112,10 +112,7 @@ export function pageActs(database: AccountDatabase, founderEmail: string, delega
     async pages(query) {
       const { values, bind } = bindings();
       const tests: string[] = [];
-      if (query.filter) {
-        const pattern = bind(like(query.filter));
-        tests.push(`(p.link_name like ${pattern} or lower(p.title) like ${pattern})`);
-      }
+      if (query.filter) tests.push(...searched('p.search', query.filter, bind));
       if (query.ownerId) tests.push(`p.owner_id = ${bind(query.ownerId)}`);
       if (query.enabled !== undefined) tests.push(`p.enabled = ${bind(query.enabled)}`);
       const where = tests.length > 0 ? tests.join(' and ') : 'true';

@@ -10,9 +10,9 @@ import { type SwitchName, shownSettings } from '../domain/user-settings.ts';
 import { UsherError } from '../errors.ts';
 import { checkMatch, etagOf, keptBy, lockPersonBehind, once, ruling, touchPerson, writeHistory } from './acts.ts';
 import { type AccountDatabase, type AccountSettings, change, isUuid } from './database.ts';
-import { bindings, like, readCursor, writeCursor } from './lists.ts';
+import { bindings, readCursor, searched, writeCursor } from './lists.ts';
 import { disablePagesOf } from './pages.ts';
-import { assignByHand, licenseCounts, releaseSeats, waitingLine } from './seats.ts';
+import { assignByHand, licenseCounts, placeInLine, releaseSeats, waitingLine } from './seats.ts';
 import { applyChanges, guardLastAdministrator, guardRoleChoice, insertUser, removeUser } from './users.ts';
 
 interface Row {
@@ -191,7 +191,7 @@ export function userActs(database: AccountDatabase, settings: AccountSettings): 
     async users(query) {
       const { values, bind } = bindings();
       const tests: string[] = [];
-      if (query.filter) tests.push(`u.search like ${bind(like(query.filter))}`);
+      if (query.filter) tests.push(...searched('u.search', query.filter, bind));
       if (query.role) tests.push(`u.role = ${bind(query.role)}`);
       if (query.status) tests.push(`u.signed_in_at is ${query.status === 'Has signed in' ? 'not ' : ''}null`);
       if (query.suspended !== undefined) tests.push(`u.suspended = ${bind(query.suspended)}`);
@@ -437,21 +437,15 @@ export function userActs(database: AccountDatabase, settings: AccountSettings): 
       }));
     },
 
-    assignLicense: (accountUserId, kind, wait, act) =>
-      change(database, (client) =>
+    async assignLicense(accountUserId, kind, wait, act) {
+      const answer = await change(database, (client) =>
         once(client, act, async () => {
           const { person, row, subject } = await lock(client, accountUserId, act);
           if (row.suspended)
             throw new UsherError('account_refused', `${row.email} is suspended; restore the user first.`);
           const answer = await assignByHand(client, accountUserId, kind, wait);
           if (!answer.assigned && answer.why === 'pool' && wait)
-            return {
-              assigned: false,
-              kind,
-              place: answer.place,
-              bought: answer.bought,
-              message: `Place ${answer.place} in the line for a «${kind}» seat; it is assigned when one is free.`,
-            } satisfies SeatResult;
+            return { assigned: false as const, kind, bought: answer.bought };
           mustBeAssigned(kind, answer);
           if (answer.assigned && !answer.already)
             await writeHistory(client, subject, act, {
@@ -463,9 +457,17 @@ export function userActs(database: AccountDatabase, settings: AccountSettings): 
             const { [`license:${kind}`]: _taken, ...kept } = person.kept;
             await touchPerson(client, person.personId, kept);
           }
-          return { assigned: true, kind } satisfies SeatResult;
+          return { assigned: true as const, kind };
         }),
-      ),
+      );
+      if (answer.assigned) return answer;
+      const place = await placeInLine(database, kind, accountUserId, null);
+      return {
+        ...answer,
+        place,
+        message: `Place ${place} in the line for a «${kind}» seat; it is assigned when one is free.`,
+      } satisfies SeatResult;
+    },
 
     unassignLicense: (accountUserId, kind, act) =>
       change(database, async (client) => {
@@ -523,7 +525,7 @@ function mustBeAssigned(kind: string, answer: Awaited<ReturnType<typeof assignBy
   if (answer.why === 'pool')
     throw new UsherError(
       'no_seats_left',
-      `All ${answer.bought} «${kind}» seats are taken or waited for; this would be place ${answer.place} in the line.`,
+      `All ${answer.bought} «${kind}» seats are taken, or waited for by whoever stands in line.`,
     );
   throw new UsherError('invalid_value', `kind: the account has no pool of «${kind.slice(0, 100)}» licenses.`);
 }

@@ -32,6 +32,14 @@ export function like(text: string): string {
   return `%${text.toLowerCase().replace(/[\\%_]/g, '\\$&')}%`;
 }
 
+/** The tests of a search for a part of a text: three letters and more are narrowed by the index first. */
+export function searched(column: string, text: string, bind: (value: unknown) => string): string[] {
+  const pattern = `${column} like ${bind(like(text))}`;
+  return [...text].length < 3
+    ? [pattern]
+    : [`usher_trigrams(${column}) @> usher_trigrams(${bind(text.toLowerCase())})`, pattern];
+}
+
 /** Numbered parameters of a statement that is put together. */
 export function bindings() {
   const values: unknown[] = [];

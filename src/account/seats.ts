@@ -9,11 +9,14 @@ import { forecast } from '../domain/license.ts';
 import type { LicenseCounts, SeatClaim } from '../ports.ts';
 import type { AccountDatabase } from './database.ts';
 
+/** The answer to a claim, before the place in the line is counted. */
+export type Claimed = Exclude<SeatAnswer, { why: 'pool' }> | { assigned: false; why: 'pool'; bought: number };
+
 /** A place counts while its person is wanted, still wishes that kind, and waits for nothing but the seat; one by hand counts always. */
 const stillInLine = `(w.account_user_id is not null or exists (select 1 from people pe where pe.person_id = w.person_id and pe.lifecycle = 'wanted' and pe.wish -> 'licenses' ? w.kind
   and coalesce(pe.conditions -> 'License' ->> 'reason', '') not in ('needs_profile', 'needs_delegation')))`;
 
-export async function claimSeat(client: pg.PoolClient, claim: SeatClaim): Promise<SeatAnswer> {
+export async function claimSeat(client: pg.PoolClient, claim: SeatClaim): Promise<Claimed> {
   const held = await client.query({
     name: 'account-seat-held',
     text: 'select 1 from account_licenses where account_user_id = $1 and kind = $2',
@@ -42,15 +45,16 @@ export async function claimSeat(client: pg.PoolClient, claim: SeatClaim): Promis
       return { assigned: false, why: 'cap', limit: claim.cap };
     }
   }
-  if (pool.bought !== null) {
-    const place = (await ahead(client, claim.kind, claim.since, claim.personId)) + 1;
-    if (pool.bought - pool.assigned < place) {
-      await client.query(
-        'insert into account_waiting (kind, person_id, since, rule) values ($1, $2, $3, $4) on conflict do nothing',
-        [claim.kind, claim.personId, claim.since, claim.rule],
-      );
-      return { assigned: false, why: 'pool', place, bought: pool.bought };
-    }
+  if (
+    pool.bought !== null &&
+    !(await isReached(client, claim.kind, pool.bought - pool.assigned, claim.since, claim.personId))
+  ) {
+    await client.query({
+      name: 'account-stand-in-line',
+      text: 'insert into account_waiting (kind, person_id, since, rule) values ($1, $2, $3, $4) on conflict do nothing',
+      values: [claim.kind, claim.personId, claim.since, claim.rule],
+    });
+    return { assigned: false, why: 'pool', bought: pool.bought };
   }
   await give(client, claim.accountUserId, claim.kind, true, claim.rule);
   await client.query({
@@ -67,7 +71,7 @@ export async function assignByHand(
   accountUserId: string,
   kind: string,
   wait: boolean,
-): Promise<SeatAnswer> {
+): Promise<Claimed> {
   const held = await client.query('select 1 from account_licenses where account_user_id = $1 and kind = $2', [
     accountUserId,
     kind,
@@ -81,15 +85,14 @@ export async function assignByHand(
       [kind, accountUserId],
     );
     const since = known.rows[0]?.since ?? null;
-    const place = (await ahead(client, kind, since, accountUserId)) + 1;
-    if (pool.bought - pool.assigned < place) {
+    if (!(await isReached(client, kind, pool.bought - pool.assigned, since, accountUserId))) {
       if (wait)
         // The clock of the statement, under the pool's lock: places follow the order of the commits.
         await client.query(
           `insert into account_waiting (kind, person_id, account_user_id, since, rule) values ($1, $2, $2, date_trunc('milliseconds', clock_timestamp()), 'by hand') on conflict do nothing`,
           [kind, accountUserId],
         );
-      return { assigned: false, why: 'pool', place, bought: pool.bought };
+      return { assigned: false, why: 'pool', bought: pool.bought };
     }
   }
   await give(client, accountUserId, kind, false, null);
@@ -174,14 +177,40 @@ async function give(
   });
 }
 
-/** How many stand before that place; before the end of the line where there is no place yet. */
-async function ahead(client: pg.PoolClient, kind: string, since: Date | null, id: string): Promise<number> {
+/** Whether the free seats reach that place; the end of the line where there is no place yet. Nobody is counted who can not change the answer. */
+async function isReached(
+  client: pg.PoolClient,
+  kind: string,
+  free: number,
+  since: Date | null,
+  id: string,
+): Promise<boolean> {
+  if (free <= 0) return false;
   const { rows } = await client.query<{ count: string }>({
     name: 'account-ahead',
-    text: `select count(*) from account_waiting w where w.kind = $1 and ($2::timestamptz is null or (w.since, w.person_id) < ($2, $3)) and ${stillInLine}`,
-    values: [kind, since, id],
+    text: `select count(*) from (select 1 from account_waiting w where w.kind = $1 and ($2::timestamptz is null or (w.since, w.person_id) < ($2, $3))
+      and ${stillInLine} limit $4) as before`,
+    values: [kind, since, id, free],
   });
-  return Number(rows[0]?.count);
+  return Number(rows[0]?.count) < free;
+}
+
+/** The place in the line, counted from one; behind everybody where there is none. For the message: nothing is decided by it, so no lock waits for it. */
+export async function placeInLine(
+  database: AccountDatabase,
+  kind: string,
+  waiterId: string,
+  since: Date | null,
+): Promise<number> {
+  const rows = await database.query<{ count: string }>(
+    'account-place',
+    `with own as (select since from account_waiting where kind = $1 and person_id = $2)
+     select count(*) from account_waiting w where w.kind = $1
+       and (coalesce((select since from own), $3::timestamptz) is null or (w.since, w.person_id) < (coalesce((select since from own), $3::timestamptz), $2))
+       and ${stillInLine}`,
+    [kind, waiterId, since],
+  );
+  return Number(rows[0]?.count) + 1;
 }
 
 export async function licenseCounts(database: AccountDatabase): Promise<Record<string, LicenseCounts>> {

@@ -9,7 +9,7 @@ const everyMs = 3000;
 const outdated = `
 select relname from pg_stat_user_tables
 where schemaname = current_schema() and n_mod_since_analyze > 200 + 0.3 * n_live_tup
-  and relname = any (array['people', 'directory_users', 'groups', 'group_members', 'history'])`;
+  and relname = any (array['people', 'directory_users', 'groups', 'group_members', 'history', 'account_users', 'account_pages', 'account_licenses', 'account_waiting', 'account_mails'])`;
 
 /** Ends with the returned function, which waits for a running ANALYZE. */
 export function keepStatistics(pool: Pool, onError: (error: unknown) => void): () => Promise<void> {

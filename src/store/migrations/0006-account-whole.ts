@@ -28,6 +28,11 @@ alter table account_users
   add column last_signed_in_at timestamptz,
   -- What the list is searched by.
   add column search text generated always as (lower(name || ' ' || email)) stored;
+-- Which three letters stand side by side: what a search for a part of a name is narrowed by.
+create function usher_trigrams(text) returns text[] immutable strict parallel safe language sql as $$
+  select coalesce(array_agg(distinct substr($1, n, 3)), '{}') from generate_series(1, length($1) - 2) as n
+$$;
+create index account_users_search on account_users using gin (usher_trigrams(search));
 drop index account_users_name;
 create index account_users_by_name on account_users (lower(name), account_user_id);
 create index account_users_by_email on account_users (email_key, account_user_id);
@@ -40,6 +45,8 @@ alter table account_pages
   add column created_by text,
   add column disabled_at timestamptz,
   add column licensed_by text generated always as (case when enabled then 'scheduled-meetings' end) stored;
+alter table account_pages add column search text generated always as (link_name || ' ' || lower(coalesce(title, ''))) stored;
+create index account_pages_search on account_pages using gin (usher_trigrams(search));
 create index account_pages_by_title on account_pages (lower(coalesce(title, link_name)), page_id);
 update account_pages p set enabled = false, disabled_by = 'license', disabled_why = 'the owner has no license'
   where enabled and not exists (select 1 from account_licenses l where l.account_user_id = p.owner_id and l.kind = 'scheduled-meetings');
