@@ -5,6 +5,7 @@ import { openGraphClient } from './graph/client.ts';
 import { consentLink, tryPermissions } from './graph/permissions.ts';
 import { needsGroups } from './intake/graph/poller.ts';
 import { openLog } from './log.ts';
+import { openMailer } from './mail/smtp.ts';
 import { openRedisBackend, openWakeUps } from './queue/bullmq.ts';
 import { openDatabase } from './store/database.ts';
 import { openEmbeddedPostgres } from './store/embedded-postgres.ts';
@@ -37,6 +38,7 @@ export async function doctor(env: NodeJS.ProcessEnv): Promise<Finding[]> {
   await lookAtQueue(config, findings);
   lookAtPolicy(config, findings);
   await lookAtTenant(config, findings);
+  await lookAtMail(config, findings);
   return findings;
 }
 
@@ -87,6 +89,35 @@ async function lookAtQueue(config: Config, findings: Finding[]): Promise<void> {
   } finally {
     await wakeUps.close();
   }
+}
+
+async function lookAtMail({ mail, publicUrl }: Config, findings: Finding[]): Promise<void> {
+  const what = 'mail';
+  if (!mail) {
+    findings.push({
+      state: 'warning',
+      what,
+      found: 'no mail server: invitations stay in the outbox, where they can be read',
+      fix: 'Set USHER_SMTP_URL and USHER_MAIL_FROM.',
+    });
+    return;
+  }
+  const mailer = openMailer(mail);
+  try {
+    await mailer.verify();
+    findings.push({ state: 'ok', what, found: 'the mail server answers and lets us in' });
+  } catch (error) {
+    findings.push({ state: 'fault', what, found: asUsherError(error).message, fix: 'Check USHER_SMTP_URL.' });
+  } finally {
+    mailer.close();
+  }
+  if (!publicUrl)
+    findings.push({
+      state: 'warning',
+      what,
+      found: 'USHER_PUBLIC_URL is not set: links in mails lead to this machine only',
+      fix: 'Set USHER_PUBLIC_URL to how people reach Usher.',
+    });
 }
 
 function lookAtPolicy({ policy }: Config, findings: Finding[]): void {

@@ -15,10 +15,11 @@ export interface PersonBehind {
 }
 
 export async function lockPersonBehind(client: pg.PoolClient, accountUserId: string): Promise<PersonBehind | null> {
-  const { rows } = await client.query<{ person_id: string; lifecycle: string; wish: Wish | null; kept: Kept }>(
-    'select person_id, lifecycle, wish, kept from people where account_user_id = $1 for no key update',
-    [accountUserId],
-  );
+  const { rows } = await client.query<{ person_id: string; lifecycle: string; wish: Wish | null; kept: Kept }>({
+    name: 'account-lock-person',
+    text: 'select person_id, lifecycle, wish, kept from people where account_user_id = $1 for no key update',
+    values: [accountUserId],
+  });
   const row = rows[0];
   return row ? { personId: row.person_id, lifecycle: row.lifecycle, wish: row.wish, kept: row.kept } : null;
 }
@@ -33,14 +34,15 @@ export function ruling(person: PersonBehind | null): Wish | null {
  * `kept` replaces what is kept by hand.
  */
 export async function touchPerson(client: pg.PoolClient, personId: string, kept: Kept | null): Promise<void> {
-  await client.query(
-    `update people set kept = coalesce($2::jsonb, kept), account_fence = account_fence + 1, account_lease_until = '-infinity',
+  await client.query({
+    name: 'account-touch-person',
+    text: `update people set kept = coalesce($2::jsonb, kept), account_fence = account_fence + 1, account_lease_until = '-infinity',
        next_at = case when lifecycle = 'wanted' then now() else next_at end,
        conditions = conditions || coalesce((select jsonb_object_agg(c.key, c.value || jsonb_build_object('nextCheckAt', now()))
          from jsonb_each(conditions) as c where c.key in ('Profile', 'License', 'BookingPages')), '{}')
      where person_id = $1`,
-    [personId, kept && JSON.stringify(kept)],
-  );
+    values: [personId, kept && JSON.stringify(kept)],
+  });
 }
 
 export const keptBy = (act: Act) => ({ by: act.actor, at: new Date().toISOString() });
@@ -53,11 +55,12 @@ export async function writeHistory(
   ...entries: HistoryEntry[]
 ): Promise<void> {
   if (entries.length === 0) return;
-  await client.query(
-    `insert into history (person_id, actor, cause, action, before, after)
+  await client.query({
+    name: 'account-history',
+    text: `insert into history (person_id, actor, cause, action, before, after)
      select $1, $2, $3, e.action, e.before, e.after from jsonb_to_recordset($4::jsonb) as e (action text, before jsonb, after jsonb)`,
-    [subject, act.actor, act.by, JSON.stringify(entries)],
-  );
+    values: [subject, act.actor, act.by, JSON.stringify(entries)],
+  });
 }
 
 /** RFC 9110 section 13.1.1; the tag is of the row that is locked. */

@@ -56,6 +56,11 @@ const shownColumns = `u.*,
   p.wish ->> 'role' as wished_role, p.wish ->> 'timeZone' as wished_time_zone`;
 const behind = 'left join people p on p.account_user_id = u.account_user_id';
 
+const oneUser = {
+  name: 'account-shown-user',
+  text: `select ${shownColumns} from account_users u ${behind} where u.account_user_id = $1`,
+};
+
 function shown(row: Row): ShownUser {
   const settings = shownSettings({
     notifications: row.notifications,
@@ -157,13 +162,7 @@ export function userActs(database: AccountDatabase, settings: AccountSettings): 
   const missing = (accountUserId: string): UsherError =>
     new UsherError('not_found', `The account has no user ${accountUserId.slice(0, 100)}.`);
   const user = async (accountUserId: string): Promise<ShownUser> => {
-    const rows = isUuid(accountUserId)
-      ? await database.query<Row>(
-          'account-shown-user',
-          `select ${shownColumns} from account_users u ${behind} where u.account_user_id = $1`,
-          [accountUserId],
-        )
-      : [];
+    const rows = isUuid(accountUserId) ? await database.query<Row>(oneUser.name, oneUser.text, [accountUserId]) : [];
     if (!rows[0]) throw missing(accountUserId);
     return shown(rows[0]);
   };
@@ -171,14 +170,14 @@ export function userActs(database: AccountDatabase, settings: AccountSettings): 
   const lock = async (client: pg.PoolClient, accountUserId: string, act: Act) => {
     if (!isUuid(accountUserId)) throw missing(accountUserId);
     const person = await lockPersonBehind(client, accountUserId);
-    const locked = await client.query('select 1 from account_users where account_user_id = $1 for no key update', [
-      accountUserId,
-    ]);
+    const locked = await client.query({
+      name: 'account-lock-user',
+      text: 'select 1 from account_users where account_user_id = $1 for no key update',
+      values: [accountUserId],
+    });
     if (!locked.rowCount) throw missing(accountUserId);
-    const { rows } = await client.query<Row>(
-      `select ${shownColumns} from account_users u ${behind} where u.account_user_id = $1`,
-      [accountUserId],
-    );
+    // A statement of its own, after the lock: it sees what the one before us did.
+    const { rows } = await client.query<Row>({ ...oneUser, values: [accountUserId] });
     const row = rows[0];
     if (!row) throw missing(accountUserId);
     checkMatch(act, etag(row));
@@ -453,7 +452,8 @@ export function userActs(database: AccountDatabase, settings: AccountSettings): 
               before: { licenses: row.kinds },
               after: { kind },
             });
-          if (person) {
+          // Nobody's step has anything to do with a kind that no rule wishes.
+          if (person && (person.kept[`license:${kind}`] || ruling(person)?.licenses.includes(kind))) {
             const { [`license:${kind}`]: _taken, ...kept } = person.kept;
             await touchPerson(client, person.personId, kept);
           }

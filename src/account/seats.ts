@@ -6,6 +6,7 @@
 import type pg from 'pg';
 import type { SeatAnswer } from '../domain/account.ts';
 import { forecast } from '../domain/license.ts';
+import { UsherError } from '../errors.ts';
 import type { LicenseCounts, SeatClaim } from '../ports.ts';
 import type { AccountDatabase } from './database.ts';
 
@@ -16,12 +17,17 @@ export type Claimed = Exclude<SeatAnswer, { why: 'pool' }> | { assigned: false; 
 const stillInLine = `(w.account_user_id is not null or exists (select 1 from people pe where pe.person_id = w.person_id and pe.lifecycle = 'wanted' and pe.wish -> 'licenses' ? w.kind
   and coalesce(pe.conditions -> 'License' ->> 'reason', '') not in ('needs_profile', 'needs_delegation')))`;
 
+const leaveLine = {
+  name: 'account-leave-line',
+  text: 'delete from account_waiting where kind = $1 and person_id = $2',
+};
+const seatHeld = {
+  name: 'account-seat-held',
+  text: 'select 1 from account_licenses where account_user_id = $1 and kind = $2',
+};
+
 export async function claimSeat(client: pg.PoolClient, claim: SeatClaim): Promise<Claimed> {
-  const held = await client.query({
-    name: 'account-seat-held',
-    text: 'select 1 from account_licenses where account_user_id = $1 and kind = $2',
-    values: [claim.accountUserId, claim.kind],
-  });
+  const held = await client.query({ ...seatHeld, values: [claim.accountUserId, claim.kind] });
   if (held.rowCount) {
     // Caps count by the rule that somebody has it by today.
     await client.query(
@@ -30,8 +36,6 @@ export async function claimSeat(client: pg.PoolClient, claim: SeatClaim): Promis
     );
     return { assigned: true, already: true };
   }
-  const pool = await lockPool(client, claim.kind);
-  if (!pool) return { assigned: false, why: 'unknown_kind' };
   if (claim.cap !== null) {
     const capped = await client.query<{ count: string }>(
       'select count(*) from account_licenses where kind = $1 and rule = $2',
@@ -45,23 +49,11 @@ export async function claimSeat(client: pg.PoolClient, claim: SeatClaim): Promis
       return { assigned: false, why: 'cap', limit: claim.cap };
     }
   }
-  if (
-    pool.bought !== null &&
-    !(await isReached(client, claim.kind, pool.bought - pool.assigned, claim.since, claim.personId))
-  ) {
-    await client.query({
-      name: 'account-stand-in-line',
-      text: 'insert into account_waiting (kind, person_id, since, rule) values ($1, $2, $3, $4) on conflict do nothing',
-      values: [claim.kind, claim.personId, claim.since, claim.rule],
-    });
-    return { assigned: false, why: 'pool', bought: pool.bought };
-  }
+  const place = { kind: claim.kind, id: claim.personId, since: claim.since, accountUserId: null, rule: claim.rule };
+  const answer = await takeOrStand(client, place, true);
+  if (answer !== 'reached') return answer;
   await give(client, claim.accountUserId, claim.kind, true, claim.rule);
-  await client.query({
-    name: 'account-leave-line',
-    text: 'delete from account_waiting where kind = $1 and person_id = $2',
-    values: [claim.kind, claim.personId],
-  });
+  await client.query({ ...leaveLine, values: [claim.kind, claim.personId] });
   return { assigned: true, already: false };
 }
 
@@ -72,32 +64,83 @@ export async function assignByHand(
   kind: string,
   wait: boolean,
 ): Promise<Claimed> {
-  const held = await client.query('select 1 from account_licenses where account_user_id = $1 and kind = $2', [
-    accountUserId,
-    kind,
-  ]);
+  const held = await client.query({ ...seatHeld, values: [accountUserId, kind] });
   if (held.rowCount) return { assigned: true, already: true };
-  const pool = await lockPool(client, kind);
-  if (!pool) return { assigned: false, why: 'unknown_kind' };
-  if (pool.bought !== null) {
-    const known = await client.query<{ since: Date }>(
-      'select since from account_waiting where kind = $1 and account_user_id = $2',
-      [kind, accountUserId],
-    );
-    const since = known.rows[0]?.since ?? null;
-    if (!(await isReached(client, kind, pool.bought - pool.assigned, since, accountUserId))) {
-      if (wait)
-        // The clock of the statement, under the pool's lock: places follow the order of the commits.
-        await client.query(
-          `insert into account_waiting (kind, person_id, account_user_id, since, rule) values ($1, $2, $2, date_trunc('milliseconds', clock_timestamp()), 'by hand') on conflict do nothing`,
-          [kind, accountUserId],
-        );
-      return { assigned: false, why: 'pool', bought: pool.bought };
-    }
-  }
+  const place = { kind, id: accountUserId, since: null, accountUserId, rule: 'by hand' };
+  const answer = await takeOrStand(client, place, wait);
+  if (answer !== 'reached') return answer;
   await give(client, accountUserId, kind, false, null);
-  await client.query('delete from account_waiting where kind = $1 and person_id = $2', [kind, accountUserId]);
+  await client.query({ ...leaveLine, values: [kind, accountUserId] });
   return { assigned: true, already: false };
+}
+
+interface Stand {
+  kind: string;
+  /** Of the person; of the user for one by hand. */
+  id: string;
+  /** Null: behind everybody who stands there. */
+  since: Date | null;
+  accountUserId: string | null;
+  rule: string;
+}
+
+/**
+ * `reached`: a free seat is this one's, and the pool is locked until it is given. Else the place in line is taken, where `stands`.
+ *
+ * Most who come when seats are scarce only stand in line, and those do not wait for each other: they look without a lock, and stand under a shared one,
+ * which keeps a seat from being freed between the look and the stand.
+ */
+async function takeOrStand(client: pg.PoolClient, stand: Stand, stands: boolean): Promise<Claimed | 'reached'> {
+  const seen = await look(client, stand, '');
+  if (!seen) return { assigned: false, why: 'unknown_kind' };
+  if (!seen.isReached) {
+    if (seen.isInLine || !stands) return { assigned: false, why: 'pool', bought: seen.bought ?? 0 };
+    const still = await look(client, stand, 'for share');
+    if (still?.isReached) throw new UsherError('conflict', 'A seat was freed at this moment.');
+    await client.query({
+      name: 'account-stand-in-line',
+      // By hand, the clock of the statement: places follow the order in which they were taken.
+      text: `insert into account_waiting (kind, person_id, account_user_id, since, rule)
+        values ($1, $2, $3, coalesce($4::timestamptz, date_trunc('milliseconds', clock_timestamp())), $5) on conflict do nothing`,
+      values: [stand.kind, stand.id, stand.accountUserId, stand.since, stand.rule],
+    });
+    return { assigned: false, why: 'pool', bought: seen.bought ?? 0 };
+  }
+  const locked = await look(client, stand, 'for update');
+  if (locked?.isReached) return 'reached';
+  // Somebody was quicker: looked at anew, without the lock.
+  throw new UsherError('conflict', 'The last free seat was taken at this moment.');
+}
+
+async function look(
+  client: pg.PoolClient,
+  { kind, id, since }: Stand,
+  lock: '' | 'for share' | 'for update',
+): Promise<{ bought: number | null; isInLine: boolean; isReached: boolean } | null> {
+  if (lock)
+    await client.query({
+      name: `account-pool ${lock}`,
+      text: `select 1 from account_pools where kind = $1 ${lock}`,
+      values: [kind],
+    });
+  // A statement of its own, after the lock: it sees what the one before us did. Nobody is counted who can not change the answer.
+  const { rows } = await client.query<{ bought: number | null; assigned: number; in_line: boolean; ahead: string }>({
+    name: 'account-look-at-line',
+    text: `select p.bought, p.assigned, own.since is not null as in_line, case when p.bought is null then 0 else (
+        select count(*) from (
+          select 1 from account_waiting w where w.kind = $1
+            and (coalesce(own.since, $3::timestamptz) is null or (w.since, w.person_id) < (coalesce(own.since, $3::timestamptz), $2::uuid))
+            and ${stillInLine} limit greatest(p.bought - p.assigned, 0)) as before) end as ahead
+      from account_pools p left join account_waiting own on own.kind = p.kind and own.person_id = $2::uuid where p.kind = $1`,
+    values: [kind, id, since],
+  });
+  const row = rows[0];
+  if (!row) return null;
+  return {
+    bought: row.bought,
+    isInLine: row.in_line,
+    isReached: row.bought === null || Number(row.ahead) < row.bought - row.assigned,
+  };
 }
 
 /** Gives the seats back and serves the line; answers the kinds that were given back. Null: all kinds. */
@@ -175,24 +218,6 @@ async function give(
     text: 'insert into account_licenses (account_user_id, kind, given_by_usher, rule) values ($1, $2, $3, $4)',
     values: [accountUserId, kind, givenByUsher, rule],
   });
-}
-
-/** Whether the free seats reach that place; the end of the line where there is no place yet. Nobody is counted who can not change the answer. */
-async function isReached(
-  client: pg.PoolClient,
-  kind: string,
-  free: number,
-  since: Date | null,
-  id: string,
-): Promise<boolean> {
-  if (free <= 0) return false;
-  const { rows } = await client.query<{ count: string }>({
-    name: 'account-ahead',
-    text: `select count(*) from (select 1 from account_waiting w where w.kind = $1 and ($2::timestamptz is null or (w.since, w.person_id) < ($2, $3))
-      and ${stillInLine} limit $4) as before`,
-    values: [kind, since, id, free],
-  });
-  return Number(rows[0]?.count) < free;
 }
 
 /** The place in the line, counted from one; behind everybody where there is none. For the message: nothing is decided by it, so no lock waits for it. */

@@ -106,6 +106,8 @@ async function claims(usher: Usher): Promise<void> {
   );
   const took = performance.now() - started;
   const assigned = answers.filter((answer) => answer.status === 201).length;
+  for (const answer of answers.filter((one) => one.status >= 400).slice(0, 3))
+    console.log(`  refused: ${answer.status} ${answer.body.detail}`);
   const line = (await usher.api('GET', '/account/licenses/scarce/waiting?limit=500')).body.items;
   console.log(
     `1,000 claims at once over the API for 100 seats: ${assigned} assigned, ${answers.filter((answer) => answer.status === 202).length} in line, ${(took / 1000).toFixed(2)} s`,

@@ -54,6 +54,7 @@ alter table account_pages add constraint account_pages_licensed foreign key (own
 
 -- Whoever an Administrator put in line by hand: without a person, and served in the transaction that frees a seat.
 alter table account_waiting add column account_user_id uuid references account_users (account_user_id) on delete cascade;
+create index account_waiting_person on account_waiting (person_id);
 
 create function account_keeps_an_administrator() returns trigger language plpgsql as $$
 declare
