@@ -16,6 +16,8 @@ export interface Act extends Cause {
   ifMatch: string | null;
   /** Idempotency-Key: the same key of the same actor answers what it answered the first time. */
   once: { key: string; requestHash: string } | null;
+  /** Link names that a rule wishes for somebody else are refused: a Member acts. */
+  reserved?: boolean;
 }
 
 export interface ShownUser {
@@ -181,6 +183,7 @@ export interface AccountAdministration {
 export interface Principal {
   sessionId: string;
   accountUserId: string | null;
+  objectId: string | null;
   name: string;
   role: Role | null;
   operatorRoles: OperatorRole[];
@@ -194,14 +197,29 @@ export interface Principal {
 export interface NewSession {
   accountUserId: string | null;
   tokenId: string | null;
+  /** Of somebody who signs in with Entra ID. */
+  objectId: string | null;
   name: string;
-  roles: string[];
+  /** Groups that the policy gives roles by. */
+  groups: string[];
   how: Principal['how'];
+}
+
+export interface LiveSession {
+  sessionId: string;
+  accountUserId: string | null;
+  name: string;
+  how: string;
+  createdAt: Date;
+  lastSeenAt: Date;
+  expiresAt: Date;
 }
 
 export interface SignIn {
   /** What stands behind a mailed link, without using it. Null: no such link, used or expired. */
   peek(link: string): Promise<{ name: string; email: string } | null>;
+  /** Every live session, of users and of operators. */
+  sessions(): Promise<LiveSession[]>;
   /** Uses the link up, and turns the status to `Has signed in`. Null: no such link, used, expired, or the user may not sign in. */
   useLink(link: string): Promise<{ session: string; accountUserId: string } | null>;
   /** The user behind an identity of Entra ID: bound before, known by the directory, or by the userName at the first time. */
@@ -213,7 +231,7 @@ export interface SignIn {
   begin(session: NewSession): Promise<string>;
   /** Who the cookie's value stands for now: suspended, revoked or expired is nobody. */
   find(value: string): Promise<Principal | null>;
-  end(sessionId: string): Promise<void>;
+  end(sessionId: string): Promise<boolean>;
   /** A link to whoever has that address, if somebody does and none was sent a moment ago. Says nothing about it. */
   askForLink(email: string): Promise<void>;
   sessionsOf(
@@ -258,11 +276,12 @@ export interface DueMail {
 
 export interface Outbox {
   takeDue(limit: number): Promise<DueMail[]>;
-  /** A fresh link for this attempt; only its hash is kept. */
-  newLink(mail: DueMail): Promise<{ link: string; expiresAt: Date }>;
+  /** A fresh link for this attempt; only its hash is kept. Null when the mail is not to go to that address any more. */
+  newLink(mail: DueMail): Promise<{ link: string; expiresAt: Date } | null>;
+  dropLink(link: string): Promise<void>;
   sent(mailId: string): Promise<void>;
   /** Told to the admin; tried again at `nextAt`, or no more when that is null. */
   notSent(mailId: string, state: 'waiting' | 'refused' | 'failed', error: string, nextAt: Date | null): Promise<void>;
-  /** Forgets links, sessions and keys that serve nobody any more. */
+  /** Every minute: serves lines that somebody left silently; now and then forgets links, sessions and keys that serve nobody any more. */
   tidy(): Promise<void>;
 }

@@ -22,14 +22,15 @@ import { defaultScimLimits } from './intake/scim/limits.ts';
 import { openRequestLog } from './intake/scim/request-log.ts';
 import type { Log } from './log.ts';
 import { openLog } from './log.ts';
-import { keepDelivering } from './mail/deliver.ts';
+import { keepDelivering, keepTidy } from './mail/deliver.ts';
 import { openMailer } from './mail/smtp.ts';
 import type { Metrics } from './metrics.ts';
 import { openMetrics } from './metrics.ts';
 import type { Calendars, Directory, SchedulingAccount, Store, WakeUps } from './ports.ts';
 import { openPostgresBackend, openRedisBackend, openWakeUps } from './queue/bullmq.ts';
+import { openRateLimit } from './rate-limit.ts';
 import { buildApp, type Listening, listen } from './server.ts';
-import { list, openDatabase, run, transaction } from './store/database.ts';
+import { list, openDatabase, openGate, run, transaction } from './store/database.ts';
 import { type EmbeddedPostgres, openEmbeddedPostgres } from './store/embedded-postgres.ts';
 import { migrate } from './store/migrate.ts';
 import { keepStatistics } from './store/statistics.ts';
@@ -115,26 +116,34 @@ async function build(
   );
   await store.syncSources(policy.sources);
 
+  const gate = openGate(10);
   const accountDatabase = {
     query: <R extends Record<string, unknown>>(name: string, text: string, values: unknown[]) =>
       run<R>(database.pool, { name, text }, values),
     list: <R extends Record<string, unknown>>(text: string, values: unknown[]) => list<R>(database.lists, text, values),
-    transaction: <T>(work: Parameters<typeof transaction<T>>[1]) => transaction(database.pool, work),
+    transaction: <T>(work: Parameters<typeof transaction<T>>[1]) => gate(() => transaction(database.pool, work)),
   };
   const accountSettings = {
     plan: policy.account.plan,
     heir: looksLikeAddress(policy.leavers.pagesTo) ? policy.leavers.pagesTo : null,
   };
   const founderEmail =
-    policy.bookingPages.takeFrom?.[0] ?? `administrator@${policy.dedicatedMailbox?.split('@')[1] ?? 'localhost'}`;
+    policy.account.administrator?.email ??
+    policy.bookingPages.takeFrom?.[0] ??
+    `administrator@${policy.dedicatedMailbox?.split('@')[1] ?? 'localhost'}`;
   const founding = await foundAccount(accountDatabase, {
-    name: 'Founding Administrator',
+    name: policy.account.administrator?.name ?? 'Founding Administrator',
     email: founderEmail,
     pools: poolsOf(policy),
     plan: policy.account.plan,
   });
   for (const [kind, kept] of Object.entries(founding.shrunkTo))
     log.warn({ kind, kept }, 'the policy says fewer seats than are assigned; the pool keeps what is assigned');
+  const unlicensed =
+    'No Administrator who can act has a license, and no seat is free for one (rule 9). Buy or free a seat.';
+  if (!founding.administratorUnlicensed) await store.resolveAlert('no_licensed_administrator');
+  else if (await store.raiseAlert('no_licensed_administrator', 'no_licensed_administrator', unlicensed))
+    log.error(unlicensed);
   const account = openBuiltinAccount(accountDatabase, accountSettings);
 
   const backend = config.queueUrl
@@ -216,6 +225,9 @@ async function build(
   const site = {
     origin: () => config.publicUrl ?? address ?? `http://${hostInUrl(config.host)}:${config.port}`,
   };
+  closers.push(
+    keepTidy(openOutbox(accountDatabase), (error) => log.debug({ err: error }, 'old rows were not forgotten')),
+  );
   if (config.mail) {
     // In every process that has the settings: whoever takes a mail first sends it.
     const delivering = keepDelivering({
@@ -229,7 +241,7 @@ async function build(
   }
   if (options.http) {
     const sessionSecret = config.sessionSecret ?? `session:${await store.cursorSecret()}`;
-    const signIn = openSignIn(accountDatabase, sessionSecret);
+    const signIn = openSignIn(accountDatabase, sessionSecret, policy.access);
     const access = openAccess(store);
     const touching = setInterval(
       () => void access.flush().catch((error: unknown) => log.debug({ err: error }, 'last use was not written')),
@@ -277,6 +289,7 @@ async function build(
         site,
         mails: config.mail !== null,
         secret: sessionSecret,
+        attempts: openRateLimit(Date.now),
         log,
       },
       notifications: config.graph?.notificationUrl ? { store, sources: polled.map(({ name }) => name), log } : null,

@@ -7,16 +7,36 @@ export interface CsvRow {
   values: Record<string, string>;
 }
 
-/** `known`: heading as it is meant → the other ways it is written, all in lower case without spaces. Throws `invalid_syntax` with the line. */
-export function readCsv(text: string, known: Record<string, readonly string[]>): CsvRow[] {
+/**
+ * `known`: heading as it is meant → the other ways it is written, all in lower case without spaces. Throws `invalid_syntax` with the line, and
+ * `too_many` above `most` rows, before they are all read.
+ */
+export function readCsv(
+  text: string,
+  known: Record<string, readonly string[]>,
+  needed: readonly string[],
+  most: number,
+): CsvRow[] {
   const first = text.replace(/^\uFEFF/, '').split(/\r\n|\n|\r/, 1)[0] ?? '';
   const delimiter = [',', ';', '\t'].sort((a, b) => first.split(b).length - first.split(a).length)[0] ?? ',';
   const meant = (heading: string): string => {
     const plain = heading.toLowerCase().replace(/[\s_-]/g, '');
-    return (
-      Object.entries(known).find(([name, others]) => name.toLowerCase() === plain || others.includes(plain))?.[0] ??
-      heading
+    const found = Object.entries(known).find(
+      ([name, others]) => name.toLowerCase() === plain || others.includes(plain),
     );
+    return found?.[0] ?? `?${heading}`;
+  };
+  const columns = (headings: string[]): string[] => {
+    const names = headings.map(meant);
+    const absent = needed.filter((name) => !names.includes(name));
+    if (absent.length > 0)
+      throw new UsherError(
+        'invalid_syntax',
+        `The CSV has no column ${absent.join(', ')}; its first line says ${headings.slice(0, 20).join(', ').slice(0, 300)}. Known: ${Object.keys(known).join(', ')}.`,
+      );
+    const twice = names.find((name, index) => names.indexOf(name) < index && !name.startsWith('?'));
+    if (twice) throw new UsherError('invalid_syntax', `The CSV has the column ${twice} twice.`);
+    return names;
   };
   try {
     const rows = parse(text, {
@@ -24,9 +44,11 @@ export function readCsv(text: string, known: Record<string, readonly string[]>):
       delimiter,
       trim: true,
       skip_empty_lines: true,
-      columns: (headings: string[]) => headings.map(meant),
+      to: most + 1,
+      columns,
       info: true,
     }) as unknown as { record: Record<string, string>; info: { lines: number } }[];
+    if (rows.length > most) throw new UsherError('too_many', `The CSV has more than ${most} rows; send it in parts.`);
     return rows.map(({ record, info }) => ({ line: info.lines, values: record }));
   } catch (error) {
     if (!(error instanceof CsvError)) throw error;

@@ -135,7 +135,18 @@ export const errorTable = {
     'The content type is not supported',
     'Send application/scim+json or application/json in UTF-8.',
   ),
-  unauthorized: row('terminal', 401, 'The token is missing or wrong', 'Send Authorization: Bearer with a live token.'),
+  unauthorized: row(
+    'terminal',
+    401,
+    'Nobody is signed in',
+    'Send Authorization: Bearer with a live token; people sign in at /sign-in.',
+  ),
+  cross_site: row(
+    'terminal',
+    403,
+    'The request does not come from this site',
+    'Send it from a page of this site, or with the header X-Usher-CSRF.',
+  ),
   forbidden: row('terminal', 403, 'This is not allowed', 'Ask somebody with the right role.'),
   rate_limited: row('wait', 429, 'Too many requests', 'Wait as long as Retry-After says.'),
   source_paused: row('wait', 503, 'The source is paused', 'Wait; an operator resumes it with «usher source resume».'),
@@ -174,7 +185,7 @@ export const errorTable = {
     'person',
     409,
     'Every seat that was bought is taken',
-    'Buy or free a seat, or send "wait": true to stand in line.',
+    'Buy or free a seat; or stand in line: POST /api/v1/account/users/{accountUserId}/licenses with "wait": true.',
   ),
   one_license_account: row(
     'person',

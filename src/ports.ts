@@ -303,6 +303,8 @@ export interface StepStore {
   claim(personId: string, lane: Lane, leaseSeconds: number): Promise<{ known: KnownPerson; fence: Fence } | null>;
   /** Records and gives the lease back, in one statement. False, writing nothing, under a stale fence. */
   settle(fence: Fence, settlement: Settlement, cause: Cause): Promise<boolean>;
+  /** What a step did before it was overtaken: done is done, and the history says so. */
+  recordEffects(personId: string, entry: HistoryEntry, cause: Cause): Promise<void>;
   release(fence: Fence): Promise<void>;
   /** Sets the person's timer from what the conditions say; `timer` is the leaver's clock, `retryAt` a fault's. */
   rest(personId: string, generation: number, timer: Date | null, delegation: Policy['delegation']): Promise<void>;
@@ -699,7 +701,7 @@ export interface SchedulingAccount {
   /** Makes a user that exists ours. */
   adoptUser(accountUserId: string, personId: string, changes: UserChanges, fence: Fence): Promise<AccountUser>;
   updateUser(accountUserId: string, changes: UserChanges, fence: Fence): Promise<AccountUser>;
-  /** Each gets the other's address, in one act: neither is ever without one. Nothing happens unless both have what was seen. */
+  /** Each gets the other's address, in one act: neither is ever without one. Throws `conflict`, doing nothing, unless both have what was seen, or each other's. */
   exchangeEmails(
     accountUserId: string,
     otherId: string,

@@ -25,7 +25,7 @@ async function run({
       did: [],
     };
 
-  const missing = missingLicenses(
+  let missing = missingLicenses(
     wish.licenses,
     user.licenses.map((license) => license.kind),
   );
@@ -46,17 +46,10 @@ async function run({
       did: [],
     };
   }
+  // What an Administrator took by hand stays taken; the other kinds go their way.
   const taken = missing.find((kind) => person.kept[`license:${kind}`]);
   const hand = taken ? person.kept[`license:${taken}`] : undefined;
-  if (hand)
-    return {
-      verdict: {
-        status: 'false',
-        reason: 'awaiting_administrator',
-        message: `An Administrator took the «${taken}» license by hand (${hand.by}, ${hand.at}). An account administrator assigns it again, or takes that back.`,
-      },
-      did: [],
-    };
+  missing = missing.filter((kind) => !person.kept[`license:${kind}`]);
   if (wish.licenses.length === 0 && !plan) await account.leaveWaitingList(person.personId);
   if (plan && missing.length + surplus.length > 0) {
     return {
@@ -104,6 +97,15 @@ async function run({
         status: 'unknown',
         reason: 'inconclusive',
         message: `The account does not show the license ${unseen.join(', ')} yet. It is read again.`,
+      },
+      did,
+    };
+  if (hand && [...answers.values()].every((answer) => answer.assigned))
+    return {
+      verdict: {
+        status: 'false',
+        reason: 'awaiting_administrator',
+        message: `An Administrator took the «${taken}» license by hand (${hand.by}, ${hand.at}). An account administrator assigns it again, or takes that back.`,
       },
       did,
     };

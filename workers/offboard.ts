@@ -3,6 +3,7 @@
 import type { AccountUser } from '../src/domain/account.ts';
 import { admitRemoval, windowStart } from '../src/domain/brake.ts';
 import { looksLikeAddress } from '../src/domain/email-address.ts';
+import { schedulingLicense } from '../src/domain/license.ts';
 import { decideOffboard, type OffboardAction, type OffboardSight } from '../src/domain/offboard.ts';
 import type { HistoryEntry } from '../src/ports.ts';
 import type { StepContext, StepDefinition, StepOutcome } from './step.ts';
@@ -148,7 +149,8 @@ async function act(
       );
       return null;
     case 'hand_over_pages': {
-      const namedAndLicensed = sight.heirIsNamed && action.heir.licenses.length > 0;
+      const namedAndLicensed =
+        sight.heirIsNamed && action.heir.licenses.some((license) => license.kind === schedulingLicense);
       for (const page of action.pages)
         await account.assignPage(
           page.pageId,

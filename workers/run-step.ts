@@ -191,11 +191,26 @@ async function runOne(
       return planned(outcome, done);
     }
     const settled = await settle(parts, step, known, fence, outcome, cause);
-    if (!settled) return 'busy';
+    if (!settled) {
+      await recordEffects(parts, step, known, outcome.did, cause);
+      return 'busy';
+    }
     return concluded(outcome, done);
   } catch (thrown) {
     return fail(parts, step, known, fence, asUsherError(thrown), did, cause, done);
   }
+}
+
+/** Overtaken after it acted: what the account committed is in the history all the same. */
+async function recordEffects(
+  parts: RunnerParts,
+  step: Step,
+  { person, conditions }: KnownPerson,
+  did: HistoryEntry[],
+  cause: Cause,
+): Promise<void> {
+  const entry = historyOf(step, conditions, null, [], { verdict: null, did });
+  if (did.length > 0 && entry) await parts.store.recordEffects(person.personId, entry, cause);
 }
 
 async function timeBoxed(work: Promise<StepOutcome>): Promise<StepOutcome> {
@@ -318,7 +333,10 @@ async function fail(
   done: Done,
 ): Promise<StepResult> {
   const { person, conditions } = known;
-  if (error.code === 'fence_lost') return done('failed', 'conflict', error.row.title);
+  if (error.code === 'fence_lost') {
+    await recordEffects(parts, step, known, did, cause);
+    return done('failed', 'conflict', error.row.title);
+  }
   if (error.row.queue === 'retry' || error.row.queue === 'circuit')
     parts.log.warn({ err: error, step, personId: person.personId, code: error.code }, 'step failed; it is tried again');
   if (error.code === 'database_unavailable') return done('failed', error.code, error.row.title);

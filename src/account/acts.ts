@@ -4,7 +4,7 @@ import type pg from 'pg';
 import type { Act } from '../administration.ts';
 import type { Kept, Wish } from '../domain/person.ts';
 import { UsherError } from '../errors.ts';
-import type { HistoryEntry } from '../ports.ts';
+import type { Cause, HistoryEntry } from '../ports.ts';
 
 /** The person behind a user, locked before the user as a step does, so that the two never wait for each other. */
 export interface PersonBehind {
@@ -17,16 +17,21 @@ export interface PersonBehind {
 export async function lockPersonBehind(client: pg.PoolClient, accountUserId: string): Promise<PersonBehind | null> {
   const { rows } = await client.query<{ person_id: string; lifecycle: string; wish: Wish | null; kept: Kept }>({
     name: 'account-lock-person',
-    text: 'select person_id, lifecycle, wish, kept from people where account_user_id = $1 for no key update',
+    // By our key on the user first: a step that made it may not have written the other way yet.
+    text: `select person_id, lifecycle, wish, kept from people where person_id = coalesce(
+      (select u.person_id from account_users u where u.account_user_id = $1), (select p.person_id from people p where p.account_user_id = $1)) for no key update`,
     values: [accountUserId],
   });
   const row = rows[0];
   return row ? { personId: row.person_id, lifecycle: row.lifecycle, wish: row.wish, kept: row.kept } : null;
 }
 
+/** Whoever leaves may return, and gets what the rule wished then; what was changed by hand meanwhile is kept, too. */
+const managed = ['wanted', 'held', 'leaving', 'suspended'];
+
 /** The rule that wishes for this user; null when nobody wishes anything. */
 export function ruling(person: PersonBehind | null): Wish | null {
-  return person?.lifecycle === 'wanted' ? person.wish : null;
+  return person && managed.includes(person.lifecycle) ? person.wish : null;
 }
 
 /**
@@ -51,7 +56,7 @@ export const keptBy = (act: Act) => ({ by: act.actor, at: new Date().toISOString
 export async function writeHistory(
   client: pg.PoolClient,
   subject: string,
-  act: Act,
+  act: Cause,
   ...entries: HistoryEntry[]
 ): Promise<void> {
   if (entries.length === 0) return;

@@ -13,11 +13,12 @@ import { schedulingLicense } from '../domain/license.ts';
 import { UsherError } from '../errors.ts';
 import { newId } from '../ids.ts';
 import type { NewAccountUser, SchedulingAccount } from '../ports.ts';
-import { type AccountDatabase, type AccountSettings, fenced } from './database.ts';
-import { assignPage, disablePagesOf, type PageRow, pageFrom } from './pages.ts';
-import { claimSeat, licenseCounts, placeInLine, releaseSeats } from './seats.ts';
+import { type AccountDatabase, type AccountSettings, change, fenced } from './database.ts';
+import { assignPage, disablePagesOf, mustBeLicensed, type PageRow, pageFrom } from './pages.ts';
+import { claimSeat, leaveLines, licenseCounts, lockLicenses, placeInLine, releaseSeats } from './seats.ts';
 import {
   applyChanges,
+  endSignIn,
   guardLastAdministrator,
   insertUser,
   remainingText,
@@ -90,27 +91,33 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
     },
 
     async exchangeEmails(accountUserId, otherId, seen, fence) {
-      await fenced(database, fence, async (client) => {
+      const done = await fenced(database, fence, async (client) => {
         // In one order: the other's step may do the same at this moment, and what it did must not be undone.
         const { rows } = await client.query<{ account_user_id: string; email: string }>(
           `select account_user_id, email from account_users where account_user_id = any ($1::uuid[]) order by account_user_id for update`,
           [[accountUserId, otherId]],
         );
         const emailOf = (id: string) => rows.find((row) => row.account_user_id === id)?.email;
-        if (emailOf(accountUserId) !== seen.own || emailOf(otherId) !== seen.other) return;
+        if (emailOf(accountUserId) === seen.other && emailOf(otherId) === seen.own) return true;
+        if (emailOf(accountUserId) !== seen.own || emailOf(otherId) !== seen.other) return false;
         await client.query(
           `update account_users u set email = o.email, email_key = o.email_key from account_users o
            where (u.account_user_id, o.account_user_id) in (($1, $2), ($2, $1))`,
           [accountUserId, otherId],
         );
         await voidLinks(client, [accountUserId, otherId]);
+        return true;
       });
+      if (!done) throw new UsherError('conflict', 'The addresses changed at the same time.');
     },
 
     async blockSignIn(accountUserId, fence) {
-      await fenced(database, fence, (client) =>
-        client.query('update account_users set sign_in_blocked = true where account_user_id = $1', [accountUserId]),
-      );
+      await fenced(database, fence, async (client) => {
+        await client.query('update account_users set sign_in_blocked = true where account_user_id = $1', [
+          accountUserId,
+        ]);
+        await endSignIn(client, accountUserId);
+      });
     },
 
     async suspendUser(accountUserId, fence) {
@@ -120,6 +127,7 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
           'update account_users set suspended = true, sign_in_blocked = true where account_user_id = $1',
           [accountUserId],
         );
+        await endSignIn(client, accountUserId);
       });
     },
 
@@ -133,7 +141,7 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
 
     async deleteUser(accountUserId, heirId, fence) {
       await fenced(database, fence, (client) =>
-        removeUser(client, accountUserId, { heirId, actingId: null, by: 'usher' }, settings),
+        removeUser(client, accountUserId, { heirId, actingId: null }, settings),
       );
     },
 
@@ -146,6 +154,7 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
     async freeSeats(accountUserId, kinds, fence) {
       await fenced(database, fence, async (client) => {
         await guardLastAdministrator(client, accountUserId, settings, 'unlicensed', kinds);
+        await lockLicenses(client, accountUserId, kinds);
         // Before the license: an enabled page leans on it.
         if (kinds.includes(schedulingLicense)) await disablePagesOf(client, accountUserId, 'license');
         await releaseSeats(client, accountUserId, kinds);
@@ -153,7 +162,11 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
     },
 
     async leaveWaitingList(personId) {
-      await database.query('leave-waiting', 'delete from account_waiting where person_id = $1', [personId]);
+      // Nearly nobody waits: no transaction for those who do not.
+      const places = await database.query('in-a-line', 'select 1 from account_waiting where person_id = $1 limit 1', [
+        personId,
+      ]);
+      if (places.length > 0) await change(database, (client) => leaveLines(client, personId));
     },
 
     async pagesNamed(linkNames) {
@@ -175,28 +188,35 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
     },
 
     async assignPage(pageId, fromId, toId, enable, fence) {
-      const assigned = await fenced(database, fence, (client) =>
-        assignPage(client, pageId, fromId, toId, enable, 'usher'),
-      );
+      const assigned = await fenced(database, fence, async (client) => {
+        if (enable) await mustBeLicensed(client, toId);
+        return assignPage(client, pageId, fromId, toId, enable, 'usher');
+      });
       if (!assigned) throw new UsherError('conflict', 'The page has another owner by now.');
     },
 
     async createPage(linkName, ownerId, fence) {
-      await fenced(database, fence, (client) =>
-        client.query(
+      await fenced(database, fence, async (client) => {
+        await mustBeLicensed(client, ownerId);
+        await client.query(
           `insert into account_pages (page_id, link_name, owner_id, enabled, created_by) values ($1, $2, $3, true, 'usher') on conflict (link_name) do nothing`,
           [newId(), linkName, ownerId],
-        ),
-      );
+        );
+      });
     },
 
     async enablePage(pageId, fence) {
-      await fenced(database, fence, (client) =>
-        client.query(
+      await fenced(database, fence, async (client) => {
+        const { rows } = await client.query<{ owner_id: string }>(
+          'select owner_id from account_pages where page_id = $1 for update',
+          [pageId],
+        );
+        if (rows[0]) await mustBeLicensed(client, rows[0].owner_id);
+        await client.query(
           'update account_pages set enabled = true, disabled_by = null, disabled_why = null where page_id = $1',
           [pageId],
-        ),
-      );
+        );
+      });
     },
 
     async remainingAdministrator(exceptId) {

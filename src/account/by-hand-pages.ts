@@ -10,7 +10,7 @@ import { newId } from '../ids.ts';
 import { checkMatch, etagOf, keptBy, lockPersonBehind, once, ruling, touchPerson, writeHistory } from './acts.ts';
 import { type AccountDatabase, change, isUuid } from './database.ts';
 import { bindings, readCursor, searched, writeCursor } from './lists.ts';
-import { assignPage, type PageRow } from './pages.ts';
+import { assignPage, isLicensed, type PageRow } from './pages.ts';
 
 interface Row extends PageRow {
   owner_name: string;
@@ -98,14 +98,6 @@ export function pageActs(database: AccountDatabase, founderEmail: string, delega
     checkMatch(act, etag(row));
     return { row, person, subject: person?.personId ?? ownerId };
   };
-  const licensed = async (client: pg.PoolClient, accountUserId: string): Promise<boolean> =>
-    ((
-      await client.query('select 1 from account_licenses where account_user_id = $1 and kind = $2 for key share', [
-        accountUserId,
-        schedulingLicense,
-      ])
-    ).rowCount ?? 0) > 0;
-
   return {
     page,
 
@@ -188,6 +180,19 @@ export function pageActs(database: AccountDatabase, founderEmail: string, delega
              on conflict (link_name) do nothing returning page_id, link_name, owner_id, enabled`,
             [JSON.stringify(wanted.map((entry) => ({ ...entry, licensed: known.get(entry.ownerId) }))), act.actor],
           );
+          if (act.reserved) {
+            const { rows: wished } = await client.query<{ name: string }>(
+              `select name from unnest($1::text[]) as name where exists (
+                 select 1 from people p where p.lifecycle = 'wanted' and p.wish -> 'bookingPages' <> '[]'
+                   and p.wish -> 'bookingPages' @> to_jsonb(name) and p.account_user_id is distinct from $2)`,
+              [rows.map((row) => row.link_name), act.actingId],
+            );
+            if (wished[0])
+              throw new UsherError(
+                'uniqueness',
+                `linkName: ${wished[0].name} is kept for the person whom a rule names.`,
+              );
+          }
           const made = new Set(rows.map((row) => row.page_id));
           const existing = wanted.filter((entry) => !made.has(entry.pageId)).map((entry) => entry.linkName);
           if (whenTaken === 'refuse' && existing.length > 0)
@@ -236,7 +241,7 @@ export function pageActs(database: AccountDatabase, founderEmail: string, delega
     async editPage(pageId, edit, act) {
       await change(database, async (client) => {
         const { row, person, subject } = await lock(client, pageId, act);
-        if (edit.enabled && !row.enabled && !(await licensed(client, row.owner_id)))
+        if (edit.enabled && !row.enabled && !(await isLicensed(client, row.owner_id)))
           throw new UsherError(
             'needs_license',
             `enabled: the owner of «${row.link_name}» has no «${schedulingLicense}» license, and the page can not be enabled before.`,
@@ -294,7 +299,7 @@ export function pageActs(database: AccountDatabase, founderEmail: string, delega
         throw new UsherError('invalid_value', 'ownerId: name a user of the account by accountUserId.');
       await change(database, async (client) => {
         const heir = await lockPersonBehind(client, ownerId);
-        const { row, person, subject } = await lock(client, pageId, act);
+        const { row, subject } = await lock(client, pageId, act);
         const target = await client.query<{ suspended: boolean; email: string }>(
           'select suspended, email from account_users where account_user_id = $1 for share',
           [ownerId],
@@ -304,7 +309,7 @@ export function pageActs(database: AccountDatabase, founderEmail: string, delega
         if (owner.suspended)
           throw new UsherError('account_refused', `ownerId: ${owner.email} is suspended and can not take a page.`);
         if (row.owner_id === ownerId) return;
-        const enable = row.enabled && (await licensed(client, ownerId));
+        const enable = row.enabled && (await isLicensed(client, ownerId));
         if (!(await assignPage(client, pageId, row.owner_id, ownerId, enable, act.actor)))
           throw new UsherError('conflict', 'The page has another owner by now.');
         await writeHistory(client, heir?.personId ?? ownerId, act, {
@@ -312,7 +317,7 @@ export function pageActs(database: AccountDatabase, founderEmail: string, delega
           before: { pageId, linkName: row.link_name, owner: row.owner_id, enabled: row.enabled },
           after: { owner: ownerId, enabled: enable },
         });
-        if (person && person.personId !== heir?.personId)
+        if (subject !== (heir?.personId ?? ownerId))
           await writeHistory(client, subject, act, {
             action: 'account.page_given_away',
             before: { pageId, linkName: row.link_name },
@@ -320,7 +325,7 @@ export function pageActs(database: AccountDatabase, founderEmail: string, delega
           });
         // Whoever a rule wishes the page for: it stays with whom the Administrator gave it to, until that is taken back.
         const { rows: wishing } = await client.query<{ person_id: string; kept: Record<string, never> }>(
-          `select person_id, kept from people where lifecycle = 'wanted' and wish -> 'bookingPages' <> '[]'
+          `select person_id, kept from people where lifecycle in ('wanted', 'held', 'leaving', 'suspended') and wish -> 'bookingPages' <> '[]'
              and wish -> 'bookingPages' @> to_jsonb($1::text) and person_id is distinct from $2 order by person_id for no key update`,
           [row.link_name, heir?.personId ?? null],
         );

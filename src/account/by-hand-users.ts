@@ -12,8 +12,8 @@ import { checkMatch, etagOf, keptBy, lockPersonBehind, once, ruling, touchPerson
 import { type AccountDatabase, type AccountSettings, change, isUuid } from './database.ts';
 import { bindings, readCursor, searched, writeCursor } from './lists.ts';
 import { disablePagesOf } from './pages.ts';
-import { assignByHand, licenseCounts, placeInLine, releaseSeats, waitingLine } from './seats.ts';
-import { applyChanges, guardLastAdministrator, guardRoleChoice, insertUser, removeUser } from './users.ts';
+import { assignByHand, licenseCounts, lockLicenses, placeInLine, releaseSeats, waitingLine } from './seats.ts';
+import { applyChanges, endSignIn, guardLastAdministrator, guardRoleChoice, insertUser, removeUser } from './users.ts';
 
 interface Row {
   account_user_id: string;
@@ -55,6 +55,15 @@ const shownColumns = `u.*,
   p.wish ->> 'rule' as rule, p.wish ->> 'displayName' as wished_name, p.wish ->> 'email' as wished_email,
   p.wish ->> 'role' as wished_role, p.wish ->> 'timeZone' as wished_time_zone`;
 const behind = 'left join people p on p.account_user_id = u.account_user_id';
+
+/** A license by itself is counted by the ledger: nobody is looked at. */
+function countOf(query: UsersQuery, tests: number, where: string): string {
+  if (query.license && tests === 1)
+    return query.license === 'none'
+      ? 'select (select count(*) from account_users) - (select count(*) from (select distinct account_user_id from account_licenses) as holders) as total'
+      : 'select coalesce((select assigned from account_pools where kind = $1), 0) as total';
+  return `select count(*) as total from account_users u where ${where}`;
+}
 
 const oneUser = {
   name: 'account-shown-user',
@@ -201,10 +210,7 @@ export function userActs(database: AccountDatabase, settings: AccountSettings): 
           `exists (select 1 from account_licenses l where l.account_user_id = u.account_user_id and l.kind = ${bind(query.license)})`,
         );
       const where = tests.length > 0 ? tests.join(' and ') : 'true';
-      const counting = database.list<{ total: string }>(
-        `select count(*) as total from account_users u where ${where}`,
-        [...values],
-      );
+      const counting = database.list<{ total: string }>(countOf(query, tests.length, where), [...values]);
       const { columns, key, tuple } = sortKeys[query.sort];
       const place = query.cursor ? readCursor(query.sort, query.cursor) : null;
       const direction = query.descending ? 'desc' : 'asc';
@@ -245,22 +251,23 @@ export function userActs(database: AccountDatabase, settings: AccountSettings): 
     },
 
     async invite(wish, act) {
-      const accountUserId = await change(database, (client) =>
+      return change(database, (client) =>
         once(client, act, async () => {
           if (wish.role) await guardRoleChoice(client);
           const made = await insertUser(client, { ...wish, personId: null, role: wish.role ?? 'Member' });
           if (!made) throw new UsherError('internal', 'The user was not made.');
           for (const kind of new Set(wish.licenses))
-            mustBeAssigned(kind, await assignByHand(client, made, kind, false));
+            mustBeAssigned(kind, await assignByHand(client, made, null, kind, false));
           await writeHistory(client, made, act, {
             action: 'account.user_invited',
             before: null,
             after: { ...wish, role: wish.role ?? 'Member' },
           });
-          return made;
+          const { rows } = await client.query<Row>({ ...oneUser, values: [made] });
+          if (!rows[0]) throw new UsherError('internal', 'The user that was just made is gone.');
+          return shown(rows[0]);
         }),
       );
-      return user(accountUserId);
     },
 
     async edit(accountUserId, edit, keepByHand, act) {
@@ -364,7 +371,7 @@ export function userActs(database: AccountDatabase, settings: AccountSettings): 
           accountUserId,
           suspended,
         ]);
-        if (suspended) await client.query('delete from account_sessions where account_user_id = $1', [accountUserId]);
+        if (suspended) await endSignIn(client, accountUserId);
         await writeHistory(client, subject, act, {
           action: suspended ? 'account.user_suspended' : 'account.user_restored',
           before: { suspended: row.suspended },
@@ -381,18 +388,30 @@ export function userActs(database: AccountDatabase, settings: AccountSettings): 
     async remove(accountUserId, heirId, act) {
       return change(database, async (client) => {
         const { person, row, subject } = await lock(client, accountUserId, act);
-        const gone = await removeUser(
-          client,
-          accountUserId,
-          { heirId, actingId: act.actingId, by: act.actor },
-          settings,
-        );
+        if (heirId !== null) {
+          const heir = await client.query<{ role: string }>(
+            'select role from account_users where account_user_id = $1',
+            [heirId],
+          );
+          if (heir.rows[0]?.role !== 'Administrator')
+            throw new UsherError(
+              'invalid_value',
+              'heir: the pages of a deleted user go to an Administrator (rule 10).',
+            );
+        }
+        const gone = await removeUser(client, accountUserId, { heirId, actingId: act.actingId }, settings);
         if (!gone) throw missing(accountUserId);
         await writeHistory(client, subject, act, {
           action: 'account.user_deleted',
           before: { ...profileOf(row), licenses: gone.kinds, pages: gone.pages },
           after: { pagesTo: gone.heirId },
         });
+        if (gone.heirId)
+          await writeHistory(client, await subjectOf(client, gone.heirId), act, {
+            action: 'account.pages_inherited',
+            before: { from: accountUserId },
+            after: { pages: gone.pages },
+          });
         if (person)
           await touchPerson(
             client,
@@ -410,9 +429,10 @@ export function userActs(database: AccountDatabase, settings: AccountSettings): 
           [personId],
         );
         const kept = { ...rows[0]?.kept };
-        const before = kept[key];
+        const before = Object.hasOwn(kept, key) ? kept[key] : undefined;
         if (!before) return false;
         delete kept[key];
+        await enableAgain(client, personId, key);
         await touchPerson(client, personId, kept);
         await writeHistory(client, personId, act, {
           action: 'account.taken_back',
@@ -442,9 +462,16 @@ export function userActs(database: AccountDatabase, settings: AccountSettings): 
           const { person, row, subject } = await lock(client, accountUserId, act);
           if (row.suspended)
             throw new UsherError('account_refused', `${row.email} is suspended; restore the user first.`);
-          const answer = await assignByHand(client, accountUserId, kind, wait);
-          if (!answer.assigned && answer.why === 'pool' && wait)
+          const answer = await assignByHand(client, accountUserId, row.behind ?? row.person_id, kind, wait);
+          if (!answer.assigned && answer.why === 'pool' && wait) {
+            if (!row.waiting_for.includes(kind))
+              await writeHistory(client, subject, act, {
+                action: 'account.line_joined',
+                before: null,
+                after: { kind },
+              });
             return { assigned: false as const, kind, bought: answer.bought };
+          }
           mustBeAssigned(kind, answer);
           if (answer.assigned && !answer.already)
             await writeHistory(client, subject, act, {
@@ -461,7 +488,8 @@ export function userActs(database: AccountDatabase, settings: AccountSettings): 
         }),
       );
       if (answer.assigned) return answer;
-      const place = await placeInLine(database, kind, accountUserId, null);
+      const { personId } = await user(accountUserId);
+      const place = await placeInLine(database, kind, personId ?? accountUserId, null);
       return {
         ...answer,
         place,
@@ -477,10 +505,14 @@ export function userActs(database: AccountDatabase, settings: AccountSettings): 
           accountUserId,
         ]);
         if (!row.kinds.includes(kind)) {
-          if (left.rowCount) return { disabledPages: [] };
+          if (left.rowCount) {
+            await writeHistory(client, subject, act, { action: 'account.line_left', before: { kind }, after: null });
+            return { disabledPages: [] };
+          }
           throw new UsherError('not_found', `${row.email} has no «${kind.slice(0, 100)}» license.`);
         }
         await guardLastAdministrator(client, accountUserId, settings, 'unlicensed', [kind]);
+        await lockLicenses(client, accountUserId, [kind]);
         // Before the license: an enabled page leans on it.
         const disabledPages = kind === schedulingLicense ? await disablePagesOf(client, accountUserId, act.actor) : [];
         await releaseSeats(client, accountUserId, [kind]);
@@ -500,6 +532,21 @@ export function userActs(database: AccountDatabase, settings: AccountSettings): 
         return { disabledPages };
       }),
   };
+}
+
+/** Pages that the act disabled along with it are the rule's again, and the next step enables them. */
+async function enableAgain(client: pg.PoolClient, personId: string, key: string): Promise<void> {
+  if (key === `license:${schedulingLicense}`)
+    await client.query(
+      `update account_pages p set disabled_by = 'license' from account_users u
+       where u.person_id = $1 and p.owner_id = u.account_user_id and not p.enabled and p.disabled_why = 'the owner has no license'`,
+      [personId],
+    );
+}
+
+/** Whose history it is: the person's, or the user's own where there is none. */
+async function subjectOf(client: pg.PoolClient, accountUserId: string): Promise<string> {
+  return (await lockPersonBehind(client, accountUserId))?.personId ?? accountUserId;
 }
 
 function profileOf(row: Row) {

@@ -23,7 +23,8 @@ const refusals: Record<string, [ErrorCode, string]> = {
     'last_licensed_administrator',
     'This would leave the account without an Administrator who can act (on a paid plan: one with a license).',
   ],
-  account_pages_licensed: ['needs_license', 'A page is enabled only for an owner with a «scheduled-meetings» license.'],
+  // Who enables a page has looked before; a license that went meanwhile is looked for anew.
+  account_pages_licensed: ['conflict', 'The license of the owner went at the same time.'],
   account_pages_link_name_key: ['uniqueness', 'linkName: another page has this name.'],
   account_pages_owner_id_fkey: ['conflict', 'The owner was deleted at the same time.'],
   account_licenses_account_user_id_fkey: ['conflict', 'The user was deleted at the same time.'],

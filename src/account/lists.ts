@@ -17,7 +17,8 @@ export function readCursor(sort: string, cursor: string): Place {
     const parsed: unknown = JSON.parse(Buffer.from(cursor, 'base64url').toString());
     if (Array.isArray(parsed)) {
       const [of, key, id] = parsed as unknown[];
-      if (of === sort && typeof key === 'string' && typeof id === 'string' && isUuid(id)) return { key, id };
+      if (of === sort && typeof key === 'string' && typeof id === 'string' && isUuid(id) && fits(sort, key))
+        return { key, id };
     }
   } catch {
     // falls through to the one answer
@@ -26,6 +27,15 @@ export function readCursor(sort: string, cursor: string): Place {
     'invalid_value',
     'cursor: use a nextCursor that an earlier page of the same list and sort gave.',
   );
+}
+
+/** What the statement will read out of the key. */
+function fits(sort: string, key: string): boolean {
+  if (/\p{Surrogate}/u.test(key) || key.includes('\u0000')) return false;
+  if (sort === 'createdAt' || sort === 'mails')
+    return /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z$/.test(key) && !Number.isNaN(Date.parse(key));
+  if (sort === 'status') return /^(true|false)\//.test(key);
+  return true;
 }
 
 export function like(text: string): string {

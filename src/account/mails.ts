@@ -9,6 +9,7 @@ import { UsherError } from '../errors.ts';
 import { writeHistory } from './acts.ts';
 import { type AccountDatabase, change, isUuid } from './database.ts';
 import { bindings, readCursor, writeCursor } from './lists.ts';
+import { serveLines } from './seats.ts';
 import { putMail, voidLinks } from './users.ts';
 
 interface Row {
@@ -131,7 +132,7 @@ export function mailActs(database: AccountDatabase): MailActs {
       await byHand(mailId, act, 'account.mail_retried', { state: 'waiting' }, async (client, before) => {
         if (before.state === 'sent')
           throw new UsherError(
-            'conflict',
+            'account_refused',
             'It was sent; send a new link with POST /api/v1/account/users/{accountUserId}/invitation.',
           );
         await client.query(`update account_mails set state = 'waiting', next_at = now() where mail_id = $1`, [mailId]);
@@ -172,7 +173,10 @@ export function mailActs(database: AccountDatabase): MailActs {
   }
 }
 
+const forgetEveryMs = 3_600_000;
+
 export function openOutbox(database: AccountDatabase): Outbox {
+  let forgotAt = 0;
   return {
     async takeDue(limit) {
       const rows = await database.query<Row>(
@@ -201,12 +205,20 @@ export function openOutbox(database: AccountDatabase): Outbox {
     async newLink(mail) {
       const link = randomBytes(32).toString('base64url');
       const expiresAt = new Date(Date.now() + linkHours[mail.kind] * 3_600_000);
-      await database.query(
-        'account-new-link',
-        'insert into account_sign_in_tokens (hash, account_user_id, mail_id, expires_at) values ($1, $2, $3, $4)',
-        [hashLink(link), mail.accountUserId, mail.mailId, expiresAt],
+      // The user is locked: a change of the address that comes after finds the link and makes it void.
+      const kept = await change(database, (client) =>
+        client.query(
+          `insert into account_sign_in_tokens (hash, account_user_id, mail_id, expires_at)
+           select $1, u.account_user_id, m.mail_id, $4 from account_mails m join account_users u using (account_user_id)
+           where m.mail_id = $3 and u.account_user_id = $2 and u.email = $5 and not (u.suspended or u.sign_in_blocked) for share of u`,
+          [hashLink(link), mail.accountUserId, mail.mailId, expiresAt, mail.recipient],
+        ),
       );
-      return { link, expiresAt };
+      return kept.rowCount ? { link, expiresAt } : null;
+    },
+
+    async dropLink(link) {
+      await database.query('account-drop-link', 'delete from account_sign_in_tokens where hash = $1', [hashLink(link)]);
     },
 
     async sent(mailId) {
@@ -226,6 +238,9 @@ export function openOutbox(database: AccountDatabase): Outbox {
     },
 
     async tidy() {
+      await serveLines(database);
+      if (Date.now() - forgotAt < forgetEveryMs) return;
+      forgotAt = Date.now();
       for (const [name, text] of Object.entries({
         links: `delete from account_sign_in_tokens where expires_at < now() - interval '7 days'`,
         sessions: 'delete from account_sessions where expires_at < now()',

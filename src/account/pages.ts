@@ -2,6 +2,7 @@
 import type pg from 'pg';
 import type { AccountPage } from '../domain/account.ts';
 import { schedulingLicense } from '../domain/license.ts';
+import { UsherError } from '../errors.ts';
 
 export interface PageRow {
   page_id: string;
@@ -24,6 +25,24 @@ export const pageFrom = (row: PageRow): AccountPage => ({
   disabledWhy: row.disabled_why,
 });
 
+export async function isLicensed(client: pg.PoolClient, accountUserId: string): Promise<boolean> {
+  const { rowCount } = await client.query({
+    name: 'account-is-licensed',
+    // Shared: the license does not go before the page leans on it.
+    text: 'select 1 from account_licenses where account_user_id = $1 and kind = $2 for key share',
+    values: [accountUserId, schedulingLicense],
+  });
+  return (rowCount ?? 0) > 0;
+}
+
+export async function mustBeLicensed(client: pg.PoolClient, accountUserId: string): Promise<void> {
+  if (!(await isLicensed(client, accountUserId)))
+    throw new UsherError(
+      'needs_license',
+      `A page is enabled only for an owner with a «${schedulingLicense}» license, and this owner has none.`,
+    );
+}
+
 /** Every page that the user owns, because the license goes (rule 11). `by` is `license` when Usher takes it, and an Administrator's name when a person does: that one is not undone by Usher. */
 export async function disablePagesOf(client: pg.PoolClient, ownerId: string, by: string): Promise<string[]> {
   const { rows } = await client.query<{ link_name: string }>(
@@ -34,22 +53,24 @@ export async function disablePagesOf(client: pg.PoolClient, ownerId: string, by:
   return rows.map((row) => row.link_name);
 }
 
-/** All pages of one user to another. They stay as they are where somebody was named who has the license; else they arrive disabled. */
+/**
+ * All pages of one user to another. They stay as they are where somebody was named who has the license; else they arrive disabled, by nobody's
+ * decision: Usher enables what it assigns next.
+ */
 export async function handOver(
   client: pg.PoolClient,
   fromId: string,
   toId: string,
   isNamed: boolean,
-  by: string,
 ): Promise<string[]> {
   const { rows } = await client.query<{ link_name: string }>(
     `update account_pages p set owner_id = $2, enabled = p.enabled and k.keeps,
-       disabled_by = case when p.enabled and not k.keeps then $3 else p.disabled_by end,
+       disabled_by = case when p.enabled and not k.keeps then 'usher' else p.disabled_by end,
        disabled_why = case when p.enabled and not k.keeps then 'the former owner left' else p.disabled_why end,
        disabled_at = case when p.enabled and not k.keeps then now() else p.disabled_at end
-     from (select $4::boolean and exists (select 1 from account_licenses where account_user_id = $2 and kind = $5) as keeps) as k
+     from (select $3::boolean and exists (select 1 from account_licenses where account_user_id = $2 and kind = $4) as keeps) as k
      where p.owner_id = $1 returning p.link_name`,
-    [fromId, toId, by, isNamed, schedulingLicense],
+    [fromId, toId, isNamed, schedulingLicense],
   );
   return rows.map((row) => row.link_name);
 }

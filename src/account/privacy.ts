@@ -41,12 +41,20 @@ export function privacyActs(database: AccountDatabase, settings: AccountSettings
         )
       : [];
     const row = rows[0];
+    if (!row && isUuid(id)) {
+      // Deleted before: what is left stands in the history, under the same id.
+      const left = await database.query('account-history-of', 'select 1 from history where person_id = $1 limit 1', [
+        id,
+      ]);
+      if (left.length > 0) return { personId: null, accountUserId: id, lifecycle: null };
+    }
     if (!row) throw new UsherError('not_found', `Nobody has the personId or accountUserId ${id.slice(0, 100)}.`);
     return { personId: row.person_id, accountUserId: row.account_user_id, lifecycle: row.lifecycle };
   };
 
   return {
     async history(accountUserId, limit, before) {
+      if (accountUserId !== null && !isUuid(accountUserId)) return [];
       const rows = await database.list<StoredHistory>(
         accountUserId === null
           ? `select * from history where action like 'account.%' and history_id < coalesce($1::bigint, 9223372036854775807) order by history_id desc limit $2`
@@ -84,7 +92,7 @@ export function privacyActs(database: AccountDatabase, settings: AccountSettings
           rows('select * from account_waiting where person_id in ($1, $2)'),
           rows('select * from history where person_id in ($1, $2) order by history_id'),
           rows(
-            `select r.*, $2::uuid as of from scim_requests r where (r.request_id, r.source) in (
+            `select r.request_id, r.source, r.at, r.method, r.status, $2::uuid as of from scim_requests r where (r.request_id, r.source) in (
              select substr(h.cause, 9), substr(h.actor, 6) from history h where h.person_id = $1 and h.cause like 'request:%') order by request_no`,
           ),
         ]);
@@ -122,26 +130,23 @@ export function privacyActs(database: AccountDatabase, settings: AccountSettings
             );
         }
         const known = await knownTexts(client, personId, accountUserId);
+        const keys = await identifiers(client, personId, accountUserId);
         const pseudonym = `erased-${createHash('sha256')
           .update(`${personId ?? ''}/${accountUserId ?? ''}`)
           .digest('hex')
           .slice(0, 12)}`;
         if (accountUserId) {
           await guardLastAdministrator(client, accountUserId, settings, 'erased');
-          await removeUser(client, accountUserId, { heirId: null, actingId: act.actingId, by: act.actor }, settings);
+          await removeUser(client, accountUserId, { heirId: null, actingId: act.actingId }, settings);
         }
+        await client.query(`set local usher.erasing = 'on'`);
         const { rows: history } = await client.query<StoredHistory>(
           'select * from history where person_id in ($1, $2) for update',
           [personId, accountUserId],
         );
-        for (const row of history)
-          await client.query('update history set before = $3, after = $4 where person_id = $1 and history_id = $2', [
-            row.person_id,
-            row.history_id,
-            row.before === null ? null : JSON.stringify(pseudonymise(row.before, known, pseudonym)),
-            row.after === null ? null : JSON.stringify(pseudonymise(row.after, known, pseudonym)),
-          ]);
-        if (personId) await erasePerson(client, personId, known, pseudonym);
+        for (const row of history) await pseudonymiseRow(client, row, known, pseudonym, false);
+        if (personId) await erasePerson(client, personId, keys, pseudonym);
+        await forgetTraces(client, accountUserId, keys, pseudonym);
         await writeHistory(client, personId ?? accountUserId ?? id, act, {
           action: 'account.personal_data_erased',
           before: null,
@@ -151,6 +156,70 @@ export function privacyActs(database: AccountDatabase, settings: AccountSettings
       });
     },
   };
+}
+
+/** What they left elsewhere: as somebody who acted under a name, in sessions without a user, in kept answers, in rows of others that name them. */
+async function forgetTraces(
+  client: pg.PoolClient,
+  accountUserId: string | null,
+  keys: string[],
+  pseudonym: string,
+): Promise<void> {
+  await client.query('delete from account_sessions where account_user_id = $1 or lower(name) = any ($2::text[])', [
+    accountUserId,
+    keys,
+  ]);
+  const patterns = keys.map(like);
+  await client.query('delete from account_idempotency where lower(answer::text) like any ($1::text[])', [patterns]);
+  await client.query('update provisions set requested_by = $2 where lower(requested_by) like any ($1::text[])', [
+    patterns,
+    pseudonym,
+  ]);
+  await client.query('update removals set decided_by = $2 where lower(decided_by) like any ($1::text[])', [
+    patterns,
+    pseudonym,
+  ]);
+  await client.query('update history set actor = $2 where lower(actor) like any ($1::text[])', [patterns, pseudonym]);
+  const { rows } = await client.query<StoredHistory>(
+    'select * from history where lower(before::text) like any ($1::text[]) or lower(after::text) like any ($1::text[]) for update',
+    [patterns],
+  );
+  for (const row of rows) await pseudonymiseRow(client, row, keys, pseudonym, true);
+}
+
+async function pseudonymiseRow(
+  client: pg.PoolClient,
+  row: StoredHistory,
+  known: string[],
+  pseudonym: string,
+  othersRow: boolean,
+): Promise<void> {
+  const rewritten = (value: unknown) =>
+    value === null ? null : JSON.stringify(pseudonymise(value, known, pseudonym, othersRow));
+  await client.query('update history set before = $3, after = $4 where person_id = $1 and history_id = $2', [
+    row.person_id,
+    row.history_id,
+    rewritten(row.before),
+    rewritten(row.after),
+  ]);
+}
+
+/** What names nobody else: addresses, names to sign in by, the providers' keys. A display name may be part of another's. */
+async function identifiers(
+  client: pg.PoolClient,
+  personId: string | null,
+  accountUserId: string | null,
+): Promise<string[]> {
+  const { rows } = await client.query<{ words: (string | null)[] }>(
+    `select array[user_name, email, external_id] as words from people where person_id = $1
+     union all select array[user_name, external_id, entra_object_id] || addresses from directory_users where person_id = $1
+     union all select array[email] from account_users where account_user_id = $2 or person_id = $1
+     union all select array[before ->> 'email', after ->> 'email'] from history where person_id in ($1, $2)`,
+    [personId, accountUserId],
+  );
+  return [
+    ...new Set(rows.flatMap((row) => row.words ?? []).filter((word): word is string => (word ?? '').length > 4)),
+  ].map((word) => word.toLowerCase());
 }
 
 /** Every text that names them. */
@@ -163,13 +232,15 @@ async function knownTexts(
     `select array[user_name, display_name, email, external_id] as words from people where person_id = $1
      union all select array[user_name, external_id, entra_object_id, described ->> 'displayName', described ->> 'familyName', described ->> 'email'] || addresses from directory_users where person_id = $1
      union all select array[name, email, phone, job_title] from account_users where account_user_id = $2 or person_id = $1
+     union all select array[before ->> 'name', before ->> 'email', after ->> 'name', after ->> 'email', before ->> 'displayName', after ->> 'displayName']
+       from history where person_id in ($1, $2)
      union all select array_agg(link_name) from account_pages where owner_id = $2`,
     [personId, accountUserId],
   );
   return [...new Set(rows.flatMap((row) => row.words ?? []).filter((word): word is string => Boolean(word)))];
 }
 
-async function erasePerson(client: pg.PoolClient, personId: string, known: string[], pseudonym: string): Promise<void> {
+async function erasePerson(client: pg.PoolClient, personId: string, keys: string[], pseudonym: string): Promise<void> {
   const { rows } = await client.query<{ resource_id: string }>(
     'select resource_id from directory_users where person_id = $1',
     [personId],
@@ -179,15 +250,15 @@ async function erasePerson(client: pg.PoolClient, personId: string, known: strin
   await client.query(
     `update scim_requests r set body = null, path = regexp_replace(path, '[?].*$', '')
      where (r.request_id, r.source) in (select substr(h.cause, 9), substr(h.actor, 6) from history h where h.person_id = $1 and h.cause like 'request:%')
-        or lower(r.path) like any ($2::text[]) or lower(r.body::text) like any ($2::text[])`,
-    [personId, [...resourceIds, ...known.filter((word) => word.length > 4)].map(like)],
+        or lower(r.path) like any ($2::text[]) or lower(r.body::text) like any ($3::text[])`,
+    [personId, [...resourceIds, ...keys].map(like), [...resourceIds, ...keys].map((key) => like(`"${key}"`))],
   );
   await client.query('delete from group_members where member_id = any ($1::uuid[])', [resourceIds]);
   await client.query('delete from directory_users where person_id = $1', [personId]);
   await client.query('delete from account_waiting where person_id = $1', [personId]);
   await client.query('delete from provisions where person_id = $1', [personId]);
   await client.query(
-    `update people set lifecycle = 'gone', wish = null, leave = null, kept = '{}', conditions = '{}', ready = false, next_at = null, account_user_id = null,
+    `update people set lifecycle = 'gone', generation = generation + 1, wish = null, leave = null, kept = '{}', conditions = '{}', ready = false, next_at = null, account_user_id = null,
        account_user_origin = null, external_id = null, user_name = $2, display_name = null, email = null, active = false where person_id = $1`,
     [personId, pseudonym],
   );

@@ -8,18 +8,26 @@ import type { SeatAnswer } from '../domain/account.ts';
 import { forecast } from '../domain/license.ts';
 import { UsherError } from '../errors.ts';
 import type { LicenseCounts, SeatClaim } from '../ports.ts';
-import type { AccountDatabase } from './database.ts';
+import { type AccountDatabase, change } from './database.ts';
 
 /** The answer to a claim, before the place in the line is counted. */
 export type Claimed = Exclude<SeatAnswer, { why: 'pool' }> | { assigned: false; why: 'pool'; bought: number };
 
-/** A place counts while its person is wanted, still wishes that kind, and waits for nothing but the seat; one by hand counts always. */
-const stillInLine = `(w.account_user_id is not null or exists (select 1 from people pe where pe.person_id = w.person_id and pe.lifecycle = 'wanted' and pe.wish -> 'licenses' ? w.kind
-  and coalesce(pe.conditions -> 'License' ->> 'reason', '') not in ('needs_profile', 'needs_delegation')))`;
+/**
+ * A place counts while its human has no seat of that kind and waits for nothing but it: one by rule, while the person is wanted, wishes the kind, and nobody
+ * took it by hand; one by hand, while the user is not suspended.
+ */
+const stillInLine = `not exists (select 1 from account_licenses hl join account_users hu using (account_user_id)
+    where hl.kind = w.kind and (hu.account_user_id = w.account_user_id or hu.person_id = w.person_id))
+  and (exists (select 1 from account_users wu where wu.account_user_id = w.account_user_id and not wu.suspended)
+    or exists (select 1 from people pe where pe.person_id = w.person_id and w.account_user_id is null and pe.lifecycle = 'wanted' and pe.wish -> 'licenses' ? w.kind
+      and not pe.kept ? ('license:' || w.kind) and coalesce(pe.conditions -> 'License' ->> 'reason', '') not in ('needs_profile', 'needs_delegation')))`;
 
 const leaveLine = {
   name: 'account-leave-line',
-  text: 'delete from account_waiting where kind = $1 and person_id = $2',
+  // However that human came into the line.
+  text: `delete from account_waiting where kind = $1 and (account_user_id = $2
+    or person_id in ($2, (select person_id from account_users where account_user_id = $2)))`,
 };
 const seatHeld = {
   name: 'account-seat-held',
@@ -34,6 +42,7 @@ export async function claimSeat(client: pg.PoolClient, claim: SeatClaim): Promis
       'update account_licenses set rule = $3 where account_user_id = $1 and kind = $2 and given_by_usher',
       [claim.accountUserId, claim.kind, claim.rule],
     );
+    await client.query({ ...leaveLine, values: [claim.kind, claim.accountUserId] });
     return { assigned: true, already: true };
   }
   if (claim.cap !== null) {
@@ -42,10 +51,9 @@ export async function claimSeat(client: pg.PoolClient, claim: SeatClaim): Promis
       [claim.kind, claim.rule],
     );
     if (Number(capped.rows[0]?.count) >= claim.cap) {
-      await client.query('delete from account_waiting where kind = $1 and person_id = $2', [
-        claim.kind,
-        claim.personId,
-      ]);
+      const left = await client.query({ ...leaveLine, values: [claim.kind, claim.accountUserId] });
+      // Whoever stood behind is nearer now.
+      if (left.rowCount) await serveLine(client, claim.kind);
       return { assigned: false, why: 'cap', limit: claim.cap };
     }
   }
@@ -53,7 +61,6 @@ export async function claimSeat(client: pg.PoolClient, claim: SeatClaim): Promis
   const answer = await takeOrStand(client, place, true);
   if (answer !== 'reached') return answer;
   await give(client, claim.accountUserId, claim.kind, true, claim.rule);
-  await client.query({ ...leaveLine, values: [claim.kind, claim.personId] });
   return { assigned: true, already: false };
 }
 
@@ -61,16 +68,17 @@ export async function claimSeat(client: pg.PoolClient, claim: SeatClaim): Promis
 export async function assignByHand(
   client: pg.PoolClient,
   accountUserId: string,
+  personId: string | null,
   kind: string,
   wait: boolean,
 ): Promise<Claimed> {
   const held = await client.query({ ...seatHeld, values: [accountUserId, kind] });
   if (held.rowCount) return { assigned: true, already: true };
-  const place = { kind, id: accountUserId, since: null, accountUserId, rule: 'by hand' };
+  // One place a human: somebody whom a rule brought into the line stands there already.
+  const place = { kind, id: personId ?? accountUserId, since: null, accountUserId, rule: 'by hand' };
   const answer = await takeOrStand(client, place, wait);
   if (answer !== 'reached') return answer;
   await give(client, accountUserId, kind, false, null);
-  await client.query({ ...leaveLine, values: [kind, accountUserId] });
   return { assigned: true, already: false };
 }
 
@@ -143,6 +151,15 @@ async function look(
   };
 }
 
+/** Held until they are given back: nobody enables a page on a license that goes. */
+export async function lockLicenses(client: pg.PoolClient, accountUserId: string, kinds: string[]): Promise<void> {
+  await client.query({
+    name: 'account-lock-licenses',
+    text: 'select 1 from account_licenses where account_user_id = $1 and kind = any ($2::text[]) order by kind for update',
+    values: [accountUserId, kinds],
+  });
+}
+
 /** Gives the seats back and serves the line; answers the kinds that were given back. Null: all kinds. */
 export async function releaseSeats(
   client: pg.PoolClient,
@@ -162,7 +179,6 @@ export async function releaseSeats(
       kind,
     ]);
     if (!rowCount) continue;
-    await client.query('update account_pools set assigned = assigned - 1 where kind = $1', [kind]);
     freed.push(kind);
     await serveLine(client, kind);
   }
@@ -183,7 +199,12 @@ export async function serveLine(client: pg.PoolClient, kind: string): Promise<st
   for (const { account_user_id: accountUserId } of rows) {
     if (!accountUserId) continue;
     await give(client, accountUserId, kind, false, null);
-    await client.query('delete from account_waiting where kind = $1 and person_id = $2', [kind, accountUserId]);
+    await client.query(
+      `insert into history (person_id, actor, cause, action, before, after)
+       select coalesce(person_id, account_user_id), 'usher', 'line', 'account.license_assigned', '{"inLine":true}', jsonb_build_object('kind', $2::text)
+       from account_users where account_user_id = $1`,
+      [accountUserId, kind],
+    );
     served.push(accountUserId);
   }
   return served;
@@ -209,39 +230,49 @@ async function give(
   rule: string | null,
 ): Promise<void> {
   await client.query({
-    name: 'account-count-seat',
-    text: 'update account_pools set assigned = assigned + 1 where kind = $1',
-    values: [kind],
-  });
-  await client.query({
     name: 'account-give-seat',
     text: 'insert into account_licenses (account_user_id, kind, given_by_usher, rule) values ($1, $2, $3, $4)',
     values: [accountUserId, kind, givenByUsher, rule],
   });
+  await client.query({ ...leaveLine, values: [kind, accountUserId] });
 }
 
-/** The place in the line, counted from one; behind everybody where there is none. For the message: nothing is decided by it, so no lock waits for it. */
+/**
+ * The place in the line, counted from one; behind everybody where there is none. For the message: nothing is decided by it, so no lock waits for it, and far
+ * behind it is counted without asking who still counts.
+ */
 export async function placeInLine(
   database: AccountDatabase,
   kind: string,
   waiterId: string,
   since: Date | null,
 ): Promise<number> {
-  const rows = await database.query<{ count: string }>(
+  const before = `w.kind = $1 and (coalesce(own.since, $3::timestamptz) is null or (w.since, w.person_id) < (coalesce(own.since, $3::timestamptz), $2::uuid))`;
+  const own = `(select (select since from account_waiting where kind = $1 and person_id = $2::uuid) as since) as own`;
+  const rows = await database.query<{ near: string; far: string }>(
     'account-place',
-    `with own as (select since from account_waiting where kind = $1 and person_id = $2)
-     select count(*) from account_waiting w where w.kind = $1
-       and (coalesce((select since from own), $3::timestamptz) is null or (w.since, w.person_id) < (coalesce((select since from own), $3::timestamptz), $2))
-       and ${stillInLine}`,
+    `select (select count(*) from (select 1 from account_waiting w, ${own} where ${before} and ${stillInLine} order by w.since, w.person_id limit ${nearPlaces}) as front) as near,
+       (select count(*) from account_waiting w, ${own} where ${before}) as far`,
     [kind, waiterId, since],
   );
-  return Number(rows[0]?.count) + 1;
+  const { near = '0', far = '0' } = rows[0] ?? {};
+  return (Number(near) < nearPlaces ? Number(near) : Number(far)) + 1;
 }
 
+const nearPlaces = 500;
+
 export async function licenseCounts(database: AccountDatabase): Promise<Record<string, LicenseCounts>> {
-  const rows = await database.query<{ kind: string; bought: number | null; assigned: number; waiting: string }>(
-    'license-counts',
-    `select p.kind, p.bought, p.assigned, (select count(*) from account_waiting w where w.kind = p.kind and ${stillInLine}) as waiting from account_pools p order by p.kind`,
+  // Joined as a whole instead of asked place by place: a line of a hundred thousand is counted in a tenth of a second.
+  const rows = await database.list<{ kind: string; bought: number | null; assigned: number; waiting: string }>(
+    `select p.kind, p.bought, p.assigned, count(line.kind) as waiting from account_pools p left join (
+       select w.kind from account_waiting w join account_users wu on wu.account_user_id = w.account_user_id and not wu.suspended
+         left join account_licenses l on l.account_user_id = wu.account_user_id and l.kind = w.kind where l.kind is null
+       union all
+       select w.kind from account_waiting w join people pe on pe.person_id = w.person_id
+         left join account_users u on u.person_id = w.person_id left join account_licenses l on l.account_user_id = u.account_user_id and l.kind = w.kind
+       where w.account_user_id is null and l.kind is null and pe.lifecycle = 'wanted' and pe.wish -> 'licenses' ? w.kind and not pe.kept ? ('license:' || w.kind)
+         and coalesce(pe.conditions -> 'License' ->> 'reason', '') not in ('needs_profile', 'needs_delegation')
+     ) as line on line.kind = p.kind group by p.kind order by p.kind`,
     [],
   );
   return Object.fromEntries(
@@ -250,6 +281,27 @@ export async function licenseCounts(database: AccountDatabase): Promise<Record<s
       return [row.kind, { ...counts, reserved: forecast(counts).reserved }];
     }),
   );
+}
+
+/** Out of every line; whoever stood behind is nearer now. */
+export async function leaveLines(client: pg.PoolClient, personId: string): Promise<void> {
+  const { rows } = await client.query<{ kind: string }>({
+    name: 'account-leave-lines',
+    text: 'delete from account_waiting where person_id = $1 and account_user_id is null returning kind',
+    values: [personId],
+  });
+  for (const { kind } of rows) await serveLine(client, kind);
+}
+
+/** Now and then: places that stopped counting by themselves (somebody left, was suspended, waits for something else) are in nobody's way. */
+export async function serveLines(database: AccountDatabase): Promise<void> {
+  const kinds = await database.query<{ kind: string }>(
+    'account-lines-with-seats',
+    `select p.kind from account_pools p where (p.bought is null or p.assigned < p.bought)
+       and exists (select 1 from account_waiting w where w.kind = p.kind and w.account_user_id is not null)`,
+    [],
+  );
+  for (const { kind } of kinds) await change(database, (client) => serveLine(client, kind));
 }
 
 export interface WaitingRow {

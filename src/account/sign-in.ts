@@ -4,17 +4,21 @@
  * requests that were under way.
  */
 import { createHmac, randomBytes } from 'node:crypto';
-import type { Principal, SignIn } from '../administration.ts';
+import type pg from 'pg';
+import type { LiveSession, Principal, SignIn } from '../administration.ts';
 import { foldAddress } from '../domain/email-address.ts';
 import type { Role } from '../domain/person.ts';
+import type { Policy } from '../domain/policy.ts';
 import { type OperatorRole, operatorRoles } from '../domain/roles.ts';
 import type { SwitchName } from '../domain/user-settings.ts';
 import { newId } from '../ids.ts';
-import { type AccountDatabase, change } from './database.ts';
+import { writeHistory } from './acts.ts';
+import { type AccountDatabase, change, isUuid } from './database.ts';
 import { hashLink } from './mails.ts';
 import { putMail } from './users.ts';
 
 const sessionHours = 12;
+const groupSessionHours = 1;
 const idleMinutes = 120;
 const rotateMinutes = 15;
 const formerSeconds = 60;
@@ -26,7 +30,8 @@ interface SessionRow {
   user_id: string | null;
   user_name: string | null;
   name: string;
-  roles: string[];
+  groups: string[];
+  object_id: string | null;
   how: Principal['how'];
   expires_at: Date;
   role: Role | null;
@@ -38,31 +43,31 @@ interface SessionRow {
 const mayNot = 'u.suspended or u.sign_in_blocked';
 
 /** `secret` keys the hashes: another one ends every session. */
-export function openSignIn(database: AccountDatabase, secret: string): SignIn {
+export function openSignIn(database: AccountDatabase, secret: string, access: Policy['access']): SignIn {
   const hashOf = (value: string): string => createHmac('sha256', secret).update(value).digest('hex');
   const begin: SignIn['begin'] = async (session) => {
     const value = randomBytes(32).toString('base64url');
     await database.query(
       'account-begin-session',
-      `insert into account_sessions (session_id, hash, account_user_id, token_id, name, roles, how, expires_at)
-       values ($1, $2, $3, $4, $5, $6, $7, now() + make_interval(hours => $8))`,
+      `insert into account_sessions (session_id, hash, account_user_id, token_id, object_id, name, groups, how, expires_at)
+       values ($1, $2, $3, $4, $5, $6, $7, $8, now() + make_interval(hours => $9))`,
       [
         newId(),
         hashOf(value),
         session.accountUserId,
         session.tokenId,
+        session.objectId,
         session.name,
-        session.roles,
+        session.groups,
         session.how,
-        sessionHours,
+        // What a group gives is looked at again soon: a sign-in with Entra ID that is live there costs a click.
+        session.groups.length > 0 ? groupSessionHours : sessionHours,
       ],
     );
-    if (session.accountUserId && session.how === 'entra')
-      await database.query(
-        'account-signed-in',
-        'update account_users set signed_in_at = coalesce(signed_in_at, now()), last_signed_in_at = now() where account_user_id = $1',
-        [session.accountUserId],
-      );
+    if (session.accountUserId && session.how === 'entra') {
+      const { accountUserId } = session;
+      await change(database, (client) => signedIn(client, accountUserId, 'entra'));
+    }
     return value;
   };
   return {
@@ -90,18 +95,14 @@ export function openSignIn(database: AccountDatabase, secret: string): SignIn {
         );
         const id = used.rows[0]?.account_user_id;
         if (!id) return null;
-        const user = await client.query<{ name: string }>(
-          `update account_users u set signed_in_at = coalesce(signed_in_at, now()), last_signed_in_at = now()
-           where account_user_id = $1 and not (${mayNot}) returning name`,
-          [id],
-        );
-        if (!user.rows[0]) return null;
+        const name = await signedIn(client, id, 'invitation');
+        if (name === null) return null;
         // The other links of the same mail, of attempts whose answer was lost, are used up with it.
         await client.query('delete from account_sign_in_tokens where account_user_id = $1 and used_at is null', [id]);
         await client.query(
           `insert into account_sessions (session_id, hash, account_user_id, name, how, expires_at)
            values ($1, $2, $3, $4, 'invitation', now() + make_interval(hours => $5))`,
-          [newId(), hashOf(value), id, user.rows[0].name, sessionHours],
+          [newId(), hashOf(value), id, name, sessionHours],
         );
         return id;
       });
@@ -113,8 +114,10 @@ export function openSignIn(database: AccountDatabase, secret: string): SignIn {
         'account-user-of-identity',
         `select u.account_user_id, ${mayNot} as blocked from account_users u
          where u.entra_object_id = $1
+            -- The tenant's own word names anybody; what a provider pushes names Members only: a SCIM token must not become an Administrator.
             or (u.entra_object_id is null and u.account_user_id in (
-                 select p.account_user_id from directory_users d join people p using (person_id) where d.entra_object_id = $1 and d.deleted_at is null))
+                 select p.account_user_id from directory_users d join people p using (person_id) left join sources s on s.name = d.source
+                 where d.entra_object_id = $1 and d.deleted_at is null and (s.kind = 'graph' or u.role = 'Member')))
             -- A userName is somebody else's to give; it counts once, for a member of the own tenant, and the identity is bound to the user then.
             or (u.entra_object_id is null and $2::text is not null and not $3::boolean and u.email_key = $2)
          order by (u.entra_object_id = $1) desc nulls last, (u.email_key = $2) asc nulls last limit 1`,
@@ -160,15 +163,19 @@ export function openSignIn(database: AccountDatabase, secret: string): SignIn {
         // Another request of the same moment did it: its answer carries the new value.
         if (rotated.length > 0) renewed = fresh;
       }
-      const isAdministrator = row.token_id !== null || row.roles.includes('administrator');
+      const given = Object.entries(access)
+        .filter(([, ids]) => ids?.some((id) => row.groups.includes(id.toLowerCase())))
+        .map(([role]) => role);
+      const isAdministrator = row.token_id !== null || given.includes('administrator');
       return {
         sessionId: row.session_id,
         accountUserId: row.user_id,
+        objectId: row.object_id,
         name: row.user_name ?? row.name,
         role: isAdministrator ? 'Administrator' : row.user_id ? row.role : null,
         operatorRoles: isAdministrator
           ? [...operatorRoles]
-          : row.roles.filter((role): role is OperatorRole => (operatorRoles as readonly string[]).includes(role)),
+          : given.filter((role): role is OperatorRole => (operatorRoles as readonly string[]).includes(role)),
         switches: row.switches ?? {},
         how: row.how,
         expiresAt: row.expires_at,
@@ -177,7 +184,13 @@ export function openSignIn(database: AccountDatabase, secret: string): SignIn {
     },
 
     async end(sessionId) {
-      await database.query('account-end-session', 'delete from account_sessions where session_id = $1', [sessionId]);
+      if (!isUuid(sessionId)) return false;
+      const rows = await database.query(
+        'account-end-session',
+        'delete from account_sessions where session_id = $1 returning 1',
+        [sessionId],
+      );
+      return rows.length > 0;
     },
 
     async askForLink(email) {
@@ -197,24 +210,22 @@ export function openSignIn(database: AccountDatabase, secret: string): SignIn {
     },
 
     async sessionsOf(accountUserId) {
-      const rows = await database.query<{
-        session_id: string;
-        how: string;
-        created_at: Date;
-        last_seen_at: Date;
-        expires_at: Date;
-      }>(
+      const rows = await database.query<LiveRow>(
         'account-sessions-of',
         'select * from account_sessions where account_user_id = $1 and expires_at > now() order by created_at',
         [accountUserId],
       );
-      return rows.map((row) => ({
-        sessionId: row.session_id,
-        how: row.how,
-        createdAt: row.created_at,
-        lastSeenAt: row.last_seen_at,
-        expiresAt: row.expires_at,
-      }));
+      return rows.map(liveFrom);
+    },
+
+    async sessions() {
+      const rows = await database.query<LiveRow>(
+        'account-sessions',
+        `select s.*, coalesce(u.name, s.name) as name from account_sessions s left join account_users u using (account_user_id)
+         where s.expires_at > now() order by s.created_at desc limit 1000`,
+        [],
+      );
+      return rows.map(liveFrom);
     },
 
     async endAll(accountUserId) {
@@ -226,4 +237,49 @@ export function openSignIn(database: AccountDatabase, secret: string): SignIn {
       return rows.length;
     },
   };
+}
+
+interface LiveRow {
+  session_id: string;
+  account_user_id: string | null;
+  name: string;
+  how: string;
+  created_at: Date;
+  last_seen_at: Date;
+  expires_at: Date;
+}
+
+const liveFrom = (row: LiveRow): LiveSession => ({
+  sessionId: row.session_id,
+  accountUserId: row.account_user_id,
+  name: row.name,
+  how: row.how,
+  createdAt: row.created_at,
+  lastSeenAt: row.last_seen_at,
+  expiresAt: row.expires_at,
+});
+
+/** The status turns once, and the history says so. Null when the user may not sign in. */
+async function signedIn(client: pg.PoolClient, accountUserId: string, how: string): Promise<string | null> {
+  const { rows } = await client.query<{ name: string; subject_id: string; first: boolean }>(
+    `update account_users u set signed_in_at = coalesce(u.signed_in_at, now()), last_signed_in_at = now()
+     from (select account_user_id, signed_in_at is null as first from account_users where account_user_id = $1 for update) as before
+     where u.account_user_id = before.account_user_id and not (${mayNot})
+     returning u.name, coalesce(u.person_id, u.account_user_id) as subject_id, before.first`,
+    [accountUserId],
+  );
+  const user = rows[0];
+  if (!user) return null;
+  if (user.first)
+    await writeHistory(
+      client,
+      user.subject_id,
+      { actor: `user:${accountUserId}`, by: `sign-in:${how}` },
+      {
+        action: 'account.signed_in',
+        before: { status: 'Invited (Pending)' },
+        after: { status: 'Has signed in' },
+      },
+    );
+  return user.name;
 }

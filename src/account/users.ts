@@ -124,6 +124,12 @@ export async function voidLinks(client: pg.PoolClient, accountUserIds: string[])
   );
 }
 
+/** Sessions and links end at once, and do not live again with a return. */
+export async function endSignIn(client: pg.PoolClient, accountUserId: string): Promise<void> {
+  await client.query('delete from account_sessions where account_user_id = $1', [accountUserId]);
+  await voidLinks(client, [accountUserId]);
+}
+
 /** The two types can be told apart once the account holds more than one license (rule 4). */
 export async function guardRoleChoice(client: pg.PoolClient): Promise<void> {
   const { rows } = await client.query<{ more: boolean }>(
@@ -132,7 +138,7 @@ export async function guardRoleChoice(client: pg.PoolClient): Promise<void> {
   if (!rows[0]?.more)
     throw new UsherError(
       'one_license_account',
-      'role: the account holds one license only, and its two user types can not be told apart (rule 4).',
+      'role: the account holds no more than one license, and its two user types can not be told apart (rule 4).',
     );
 }
 
@@ -192,7 +198,7 @@ export async function guardLastAdministrator(
 export async function removeUser(
   client: pg.PoolClient,
   accountUserId: string,
-  wish: { heirId: string | null; actingId: string | null; by: string },
+  wish: { heirId: string | null; actingId: string | null },
   settings: AccountSettings,
 ): Promise<{ heirId: string | null; pages: string[]; kinds: string[] } | null> {
   // Before the rows: who takes the pages and who goes must not change under each other.
@@ -207,8 +213,7 @@ export async function removeUser(
   ]);
   const heir = await findHeir(client, accountUserId, wish, settings);
   if (hasPages && !heir) throw new UsherError('account_refused', 'There is no Administrator left to take the pages.');
-  const pages =
-    hasPages && heir ? await handOver(client, accountUserId, heir.accountUserId, heir.isNamed, wish.by) : [];
+  const pages = hasPages && heir ? await handOver(client, accountUserId, heir.accountUserId, heir.isNamed) : [];
   const kinds = await releaseSeats(client, accountUserId, null);
   await client.query('delete from account_users where account_user_id = $1', [accountUserId]);
   return { heirId: hasPages ? (heir?.accountUserId ?? null) : null, pages, kinds };

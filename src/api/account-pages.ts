@@ -3,8 +3,9 @@ import { z } from 'zod';
 import { type MadePages, pageSorts, type ShownPage, type ShownUser } from '../administration.ts';
 import { readCsv } from '../csv.ts';
 import { domainOf, foldAddress, localPartOf } from '../domain/email-address.ts';
-import { nobody } from '../domain/roles.ts';
+import { mayDo, nobody } from '../domain/roles.ts';
 import { asLinkName } from '../domain/template.ts';
+import { text } from '../domain/user-settings.ts';
 import { UsherError } from '../errors.ts';
 import { type AccountParts, cursor, sorted, yesNo } from './account-users.ts';
 import type { Caller } from './caller.ts';
@@ -12,14 +13,10 @@ import { limit } from './people.ts';
 import { must, type Route, route } from './route.ts';
 import * as shapes from './shapes.ts';
 
-const linkName = z
-  .string()
-  .trim()
-  .min(1)
-  .max(200)
+const linkName = text(200)
   .transform(asLinkName)
   .refine((name) => name !== '', 'needs a letter or a digit');
-const title = z.string().trim().min(1).max(200);
+const title = text(200);
 
 const onePage = z.strictObject({
   linkName,
@@ -35,11 +32,11 @@ const createBody = z.union([
   z.strictObject({ linkNames: z.array(linkName).min(1).max(10_000) }),
   onePage,
 ]);
-const createQuery = z.object({ whenTaken: z.enum(['refuse', 'skip']).optional() });
+const createQuery = z.strictObject({ whenTaken: z.enum(['refuse', 'skip']).optional() });
 
 const templateBody = z.strictObject({
-  template: z.string().trim().min(1).max(200),
-  title: z.string().trim().min(1).max(200).optional(),
+  template: text(200),
+  title: title.optional(),
   /** accountUserIds; left out: every user with a scheduled-meetings license. */
   users: z.array(z.uuid()).min(1).max(10_000).optional(),
 });
@@ -47,10 +44,10 @@ const editBody = z.strictObject({
   title: title.optional(),
   linkName: linkName.optional(),
   enabled: z.boolean().optional(),
-  why: z.string().trim().min(1).max(500).optional(),
+  why: text(500).optional(),
 });
 const ownerBody = z.strictObject({ ownerId: z.uuid() });
-const pagesQuery = z.object({
+const pagesQuery = z.strictObject({
   filter: z.string().trim().max(200).optional(),
   owner: z.uuid().optional(),
   enabled: yesNo.optional(),
@@ -67,6 +64,8 @@ const headings = {
 };
 const tag = 'Account: Booking pages';
 const most = 20_000;
+const mostOfMember = 100;
+const atOnce = 5000;
 
 export function pageRoutes({ administration, wakeUps }: AccountParts): Route[] {
   const ofPage = async (params: Record<string, string>): Promise<string> =>
@@ -84,7 +83,13 @@ export function pageRoutes({ administration, wakeUps }: AccountParts): Route[] {
     if (named !== null && named !== self) must(caller, 'pages.create_for_others');
     return named ?? self;
   };
-  const ownersNamed = async (addresses: string[]): Promise<(address: string) => string> => {
+  const ownersNamed = async (addresses: string[], caller: Caller): Promise<(address: string) => string> => {
+    // Before anybody is looked up: who has a user here is nobody's business.
+    if (addresses.length > 0 && !mayDo(caller.asker, 'pages.create_for_others').allowed) {
+      const self = caller.asker.accountUserId ? await administration.user(caller.asker.accountUserId) : null;
+      if (addresses.some((address) => foldAddress(address) !== foldAddress(self?.email ?? '')))
+        must(caller, 'pages.create_for_others');
+    }
     const known = await administration.usersByEmail([...new Set(addresses)]);
     return (address) => {
       const owner = known.get(foldAddress(address));
@@ -92,12 +97,15 @@ export function pageRoutes({ administration, wakeUps }: AccountParts): Route[] {
       return owner.accountUserId;
     };
   };
-  const fromCsv = async (text: string, caller: Caller) => {
-    const rows = readCsv(text, headings);
+  const fromCsv = async (csv: string, caller: Caller) => {
+    const rows = readCsv(csv, headings, ['linkName'], most);
     if (rows.length === 0) throw new UsherError('invalid_value', 'The CSV has no rows below its headings.');
     if (rows.length > most)
       throw new UsherError('too_many', `The CSV has ${rows.length} rows; send at most ${most} at a time.`);
-    const find = await ownersNamed(rows.flatMap((row) => (row.values.owner ? [row.values.owner] : [])));
+    const find = await ownersNamed(
+      rows.flatMap((row) => (row.values.owner ? [row.values.owner] : [])),
+      caller,
+    );
     const faults: string[] = [];
     const seen = new Map<string, number>();
     const pages = rows.flatMap(({ line, values }) => {
@@ -142,6 +150,7 @@ export function pageRoutes({ administration, wakeUps }: AccountParts): Route[] {
       query: pagesQuery,
       answers: { 200: { description: 'A page of pages.', schema: shapes.listOf(shapes.bookingPage) } },
       async handle({ query: { sort, owner, ...query }, caller }) {
+        if (owner && owner !== caller.asker.accountUserId) must(caller, 'pages.list', owner);
         const seesAll = caller.asker.role === 'Administrator' || caller.asker.operatorRoles.length > 0;
         const list = await administration.pages({
           ...query,
@@ -164,7 +173,8 @@ export function pageRoutes({ administration, wakeUps }: AccountParts): Route[] {
       answers: { 201: { description: 'What was made.', schema: shapes.madePages } },
       async handle({ body, query, caller, act }) {
         if (typeof body === 'string') {
-          const made = await administration.createPages(await fromCsv(body, caller), query.whenTaken ?? 'skip', act);
+          must(caller, 'pages.create_for_others');
+          const made = await administration.createPages(await fromCsv(body, caller), query.whenTaken ?? 'refuse', act);
           return { status: 201, body: showMade(made) };
         }
         if ('linkNames' in body) {
@@ -182,7 +192,14 @@ export function pageRoutes({ administration, wakeUps }: AccountParts): Route[] {
           return { status: 201, body: showMade(made) };
         }
         const pages = 'pages' in body ? body.pages : [body];
-        const find = await ownersNamed(pages.flatMap((entry) => (entry.owner ? [entry.owner] : [])));
+        if (caller.asker.role !== 'Administrator' && pages.length > mostOfMember)
+          throw new UsherError('too_many', `A Member creates at most ${mostOfMember} pages at a time.`);
+        if (pages.some((entry) => entry.owner && entry.ownerId))
+          throw new UsherError('invalid_value', 'owner: give owner or ownerId, not both.');
+        const find = await ownersNamed(
+          pages.flatMap((entry) => (entry.owner ? [entry.owner] : [])),
+          caller,
+        );
         const made = await administration.createPages(
           pages.map(({ owner, ...entry }) => ({
             ...entry,
@@ -207,16 +224,28 @@ export function pageRoutes({ administration, wakeUps }: AccountParts): Route[] {
         const users = body.users
           ? await Promise.all(body.users.map((id) => administration.user(id)))
           : await licensedUsers();
-        const made = await administration.createPages(
-          users.map((user) => ({
-            linkName: asLinkName(fill(body.template, user, 'template')),
-            title: body.title ? fill(body.title, user, 'title') : null,
-            ownerId: user.accountUserId,
-            enabled: true,
-          })),
-          'skip',
-          act,
-        );
+        const wanted = users.map((user) => ({
+          linkName: asLinkName(fill(body.template, user, 'template')),
+          title: body.title ? fill(body.title, user, 'title') : null,
+          ownerId: user.accountUserId,
+          enabled: true,
+        }));
+        const names = new Set<string>();
+        const twin = wanted.find((page) => names.size === names.add(page.linkName).size);
+        if (twin)
+          throw new UsherError(
+            'invalid_value',
+            `template: two users would share the link name ${twin.linkName}; nothing was created. Use an attribute that differs, as {email.local}.`,
+          );
+        const made: MadePages = { made: [], existing: [] };
+        for (let from = 0; from < wanted.length; from += atOnce) {
+          const part = await administration.createPages(wanted.slice(from, from + atOnce), 'skip', {
+            ...act,
+            once: act.once && { ...act.once, key: `${act.once.key}/${from}` },
+          });
+          made.made.push(...part.made);
+          made.existing.push(...part.existing);
+        }
         return { status: 201, body: showMade(made) };
       },
     }),
@@ -240,8 +269,17 @@ export function pageRoutes({ administration, wakeUps }: AccountParts): Route[] {
       matches: true,
       body: editBody,
       answers: { 200: page },
-      async handle({ params, body, act }) {
+      async handle({ params, body, caller, act }) {
         const { title: newTitle, linkName: newName, enabled, why } = body;
+        if (enabled && caller.asker.role !== 'Administrator') {
+          const { disabledBy, disabledWhy } = await administration.page(params.pageId ?? '');
+          const byOther = disabledBy !== null && ![act.actor, 'license', 'usher'].includes(disabledBy);
+          if (byOther)
+            throw new UsherError(
+              'forbidden',
+              `enabled: an Administrator disabled the page${disabledWhy ? ` (${disabledWhy})` : ''}; an Administrator enables it.`,
+            );
+        }
         const edited = await administration.editPage(
           params.pageId ?? '',
           {
@@ -303,7 +341,7 @@ export function pageRoutes({ administration, wakeUps }: AccountParts): Route[] {
       });
       users.push(...list.items);
       next = list.nextCursor ?? undefined;
-    } while (next && users.length < most);
+    } while (next);
     return users;
   }
 }
@@ -318,7 +356,7 @@ const attributes: Record<string, (user: ShownUser) => string | null> = {
 
 function fill(template: string, user: ShownUser, field: string): string {
   return template.replace(/\{([^}]*)\}/g, (_whole, name: string) => {
-    const attribute = attributes[name];
+    const attribute = Object.hasOwn(attributes, name) ? attributes[name] : undefined;
     if (!attribute)
       throw new UsherError(
         'invalid_value',

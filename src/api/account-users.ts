@@ -11,7 +11,6 @@ import { newUser, ownProfileEdit, settingDefaults, userEdit } from '../domain/us
 import { UsherError } from '../errors.ts';
 import type { AdminStore, StepStore, WakeUps } from '../ports.ts';
 import type { Site } from './caller.ts';
-import { parse } from './parse.ts';
 import { before, limit, showHistory, showPerson } from './people.ts';
 import { must, type Route, route } from './route.ts';
 import * as shapes from './shapes.ts';
@@ -32,7 +31,7 @@ export const sorted = <T extends readonly [string, ...string[]]>(names: T) =>
 export const yesNo = z.enum(['true', 'false']).transform((text) => text === 'true');
 export const cursor = z.string().max(2000).optional();
 
-const usersQuery = z.object({
+const usersQuery = z.strictObject({
   filter: z.string().trim().max(200).optional(),
   role: z.enum(roles).optional(),
   status: z.enum(['Invited (Pending)', 'Has signed in']).optional(),
@@ -44,10 +43,10 @@ const usersQuery = z.object({
 });
 const editBody = userEdit.extend({ keepByHand: z.boolean().default(true) });
 const licenseBody = z.strictObject({ kind: z.string().trim().min(1).max(100), wait: z.boolean().default(false) });
-const removeQuery = z.object({ heir: z.uuid().optional() });
-const historyQuery = z.object({ limit, before });
-const permissionsQuery = z.object({ user: z.uuid().optional() });
-const mailsQuery = z.object({
+const removeQuery = z.strictObject({ heir: z.uuid().optional() });
+const historyQuery = z.strictObject({ limit, before });
+const permissionsQuery = z.strictObject({ user: z.uuid().optional() });
+const mailsQuery = z.strictObject({
   state: z.enum(['waiting', 'sent', 'refused', 'failed', 'bounced']).optional(),
   limit,
   cursor,
@@ -124,7 +123,7 @@ export function userRoutes(parts: AccountParts): Route[] {
       answers: { 200: user },
       async handle({ params, body: { keepByHand, ...edit }, caller, act }) {
         // Of the own profile a Member changes what is personal; name, address, role and switches are an Administrator's.
-        if (caller.asker.role !== 'Administrator') parse(ownProfileEdit, edit);
+        if (Object.keys(edit).some((field) => !(field in ownProfileEdit.shape))) must(caller, 'users.manage');
         const edited = await administration.edit(own(params), edit, keepByHand, act);
         await wake(edited.personId);
         return answer(edited);
@@ -229,11 +228,12 @@ export function userRoutes(parts: AccountParts): Route[] {
       subject: own,
       query: historyQuery,
       answers: { 200: { description: 'Newest first.', schema: shapes.historyList } },
-      handle: async ({ params, query }) =>
-        showHistory(
-          await administration.history(parse(z.uuid(), own(params)), query.limit, query.before ?? null),
-          query.limit,
-        ),
+      async handle({ params, query }) {
+        const rows = await administration.history(own(params), query.limit, query.before ?? null);
+        // Of somebody who is gone the history stays; of somebody who never was there is none.
+        if (rows.length === 0) await administration.user(own(params));
+        return showHistory(rows, query.limit);
+      },
     }),
     route({
       method: 'get',
@@ -246,7 +246,7 @@ export function userRoutes(parts: AccountParts): Route[] {
         200: { description: 'Live sessions.', schema: shapes.itemsOf(z.looseObject({ sessionId: z.uuid() })) },
       },
       handle: async ({ params }) => ({
-        body: { items: await signIn.sessionsOf(parse(z.uuid(), own(params))) },
+        body: { items: await signIn.sessionsOf((await administration.user(own(params))).accountUserId) },
       }),
     }),
     route({
@@ -257,7 +257,9 @@ export function userRoutes(parts: AccountParts): Route[] {
       operation: 'users.edit_profile',
       subject: own,
       answers: { 200: { description: 'How many ended.', schema: z.looseObject({ ended: z.int() }) } },
-      handle: async ({ params }) => ({ body: { ended: await signIn.endAll(parse(z.uuid(), own(params))) } }),
+      handle: async ({ params }) => ({
+        body: { ended: await signIn.endAll((await administration.user(own(params))).accountUserId) },
+      }),
     }),
     route({
       method: 'get',
@@ -296,7 +298,7 @@ export function userRoutes(parts: AccountParts): Route[] {
       answers: { 202: { description: 'It is looked at.' } },
       async handle({ params }) {
         const { personId } = await administration.user(own(params));
-        if (!personId) throw new UsherError('conflict', 'Nobody in the directory is behind this user.');
+        if (!personId) throw new UsherError('account_refused', 'Nobody in the directory is behind this user.');
         const due = await store.recheckDelegation([personId], false);
         await wakeUps.hint('check-delegation', due, true);
         return { status: 202, body: { checking: due.length } };
@@ -338,6 +340,30 @@ export function userRoutes(parts: AccountParts): Route[] {
       operation: 'users.manage',
       answers: { 200: { description: 'What is left.', schema: z.looseObject({ pseudonym: z.string() }) } },
       handle: async ({ params, act }) => ({ body: await administration.erase(own(params), act) }),
+    }),
+    route({
+      method: 'get',
+      path: '/account/sessions',
+      tag: 'Account: sessions',
+      summary: 'Who is signed in now, users and operators',
+      operation: 'sessions.manage',
+      answers: {
+        200: { description: 'Live sessions.', schema: shapes.itemsOf(z.looseObject({ sessionId: z.uuid() })) },
+      },
+      handle: async () => ({ body: { items: await signIn.sessions() } }),
+    }),
+    route({
+      method: 'delete',
+      path: '/account/sessions/{sessionId}',
+      tag: 'Account: sessions',
+      summary: 'End a session at once',
+      operation: 'sessions.manage',
+      answers: { 204: { description: 'Ended.' } },
+      async handle({ params }) {
+        if (!(await signIn.end(params.sessionId ?? '')))
+          throw new UsherError('not_found', 'There is no such live session.');
+        return { status: 204 };
+      },
     }),
     route({
       method: 'get',
@@ -415,7 +441,7 @@ export function userRoutes(parts: AccountParts): Route[] {
       tag: 'Account: licenses',
       summary: 'The line for a seat, in order',
       operation: 'licenses.read',
-      query: z.object({ limit }),
+      query: z.strictObject({ limit }),
       answers: { 200: { description: 'The first of the line.', schema: shapes.itemsOf(shapes.waitingPlace) } },
       handle: async ({ params, query }) => ({
         body: { items: await administration.waitingLine(params.kind ?? '', query.limit) },

@@ -3,6 +3,7 @@
  * change by cookie needs a sign that our own page asks: Sec-Fetch-Site or Origin, which browsers set and pages can not, or a header that only a
  * page of ours may add.
  */
+import { randomUUID } from 'node:crypto';
 import type { CookieOptions, Request, RequestHandler, Response } from 'express';
 import type { Access } from '../access.ts';
 import type { Principal, SignIn } from '../administration.ts';
@@ -61,20 +62,29 @@ export function mustBeOurPage(request: Request, site: Site): void {
       return false;
     }
   };
-  if (origin !== undefined && !isOwnHost(origin))
-    throw new UsherError('forbidden', 'Another site asked for this (Origin).');
+  // A privacy setting may hide the origin of our own page; the browser's own word on the site then stands alone.
+  const isHidden = origin === 'null' && fetchSite === 'same-origin';
+  if (origin !== undefined && !isHidden && !isOwnHost(origin))
+    throw new UsherError('cross_site', 'Another site asked for this (Origin).');
   if (fetchSite !== undefined && fetchSite !== 'same-origin' && fetchSite !== 'none')
-    throw new UsherError('forbidden', 'Another site asked for this (Sec-Fetch-Site).');
+    throw new UsherError('cross_site', 'Another site asked for this (Sec-Fetch-Site).');
   if (origin === undefined && fetchSite === undefined && !request.get('x-usher-csrf'))
     throw new UsherError(
-      'forbidden',
+      'cross_site',
       'A change with a session needs an Origin of this site, or the header X-Usher-CSRF with any value.',
     );
 }
 
 export function authenticate(access: Access, signIn: SignIn, site: Site): RequestHandler {
   return async (request, response, next) => {
-    const by = `request:${request.get('x-request-id')?.slice(0, 100) ?? 'api'}`;
+    // The caller's own id, or one that is made up and told, so that a row of the history leads to its request.
+    const requestId =
+      request
+        .get('x-request-id')
+        ?.replace(/[^\w.:-]/g, '')
+        .slice(0, 100) || randomUUID();
+    response.set('X-Request-Id', requestId);
+    const by = `request:${requestId}`;
     const cookie = readCookie(request, cookieName(site, sessionCookie));
     if (request.get('authorization') === undefined && cookie) {
       const principal = await signIn.find(cookie);
@@ -110,7 +120,7 @@ function callerOf(principal: Principal, by: string): Caller {
         ? `user:${accountUserId}`
         : principal.how === 'token'
           ? `admin:${principal.name}`
-          : `operator:${principal.name}`,
+          : `operator:${principal.objectId}`,
       by,
     },
     name: principal.name,

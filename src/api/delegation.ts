@@ -21,11 +21,11 @@ export interface DelegationParts {
 const scripted = ['not_delegated', 'shared_not_delegated', 'role_too_low'] as const;
 const atOnce = 500;
 
-const reportQuery = z.object({
+const reportQuery = z.strictObject({
   reason: z.enum(Object.keys(reasons) as [keyof typeof reasons]).optional(),
   format: z.enum(['json', 'csv']).default('json'),
 });
-const scriptQuery = z.object({ who: z.union([z.string(), z.array(z.string())]).optional() });
+const scriptQuery = z.strictObject({ who: z.union([z.string(), z.array(z.string())]).optional() });
 const checkBody = z.strictObject({
   who: z.array(z.string().min(1)).min(1).max(10_000).optional(),
   all: z.boolean().default(false),

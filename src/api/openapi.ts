@@ -38,8 +38,8 @@ export function openApiDocument(routes: Route[], origin: string): Record<string,
     },
     servers: [{ url: origin }],
     security: [{ adminToken: [] }, { session: [] }],
-    tags: [...new Set(routes.map((route) => route.tag))].map((name) => ({ name })),
-    paths,
+    tags: [...new Set(routes.map((route) => route.tag))].map((name) => ({ name, description: `${name}, by role.` })),
+    paths: { ...paths, '/api/v1/session': { ...paths['/api/v1/session'], post: beginSession } },
     components: {
       securitySchemes: {
         adminToken: { type: 'http', scheme: 'bearer', description: 'An admin token.' },
@@ -56,11 +56,43 @@ export function openApiDocument(routes: Route[], origin: string): Record<string,
   };
 }
 
+/** The one address below /api/v1 that asks for no session: it begins one. */
+const beginSession = {
+  operationId: 'postSession',
+  tags: ['Session'],
+  summary: 'Begin a session with an admin token; the answer sets the cookie',
+  security: [],
+  requestBody: {
+    required: true,
+    content: {
+      'application/json': {
+        schema: { type: 'object', properties: { token: { type: 'string' } }, required: ['token'] },
+      },
+    },
+  },
+  responses: {
+    '201': { description: 'Signed in.' },
+    '401': {
+      description: 'No live admin token.',
+      content: { 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } },
+    },
+  },
+};
+
 function operationOf(route: Route): Record<string, unknown> {
   const row = operations[route.operation];
   const operators: readonly string[] = row.operators;
   const titles = accountFunctions[row.account];
-  const problems = ['400', '401', '403', ...(route.path.includes('{') ? ['404'] : []), '409'];
+  const problems = [
+    '400',
+    '401',
+    '403',
+    ...(route.path.includes('{') ? ['404'] : []),
+    '409',
+    ...(route.matches ? ['412'] : []),
+    ...(route.creates ? ['422'] : []),
+    '503',
+  ];
   return {
     operationId: `${route.method}${route.path.replace(/[{}]/g, '').replace(/[/-]+(\w)/g, (_all, letter: string) => letter.toUpperCase())}`,
     tags: [route.tag],

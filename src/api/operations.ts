@@ -17,7 +17,7 @@ export interface OperationParts {
   findOne(who: string): Promise<ShownPerson>;
 }
 
-const requestsQuery = z.object({
+const requestsQuery = z.strictObject({
   source: z.string().max(100).optional(),
   status: z
     .string()
@@ -129,8 +129,12 @@ export function operationRoutes({ store, access, policy, now, findOne }: Operati
       summary: 'Live tokens, without the tokens themselves',
       operation: 'tokens.manage',
       answers: { 200: { description: 'The tokens.', schema: shapes.itemsOf(shapes.token) } },
-      handle: async () => ({
-        body: { items: (await store.liveTokens()).map(({ hash: _hash, ...token }) => token) },
+      handle: async ({ caller }) => ({
+        body: {
+          items: (await store.liveTokens())
+            .filter((token) => token.kind === 'scim' || caller.asker.role === 'Administrator')
+            .map(({ hash: _hash, ...token }) => token),
+        },
       }),
     }),
     route({
@@ -171,8 +175,12 @@ export function operationRoutes({ store, access, policy, now, findOne }: Operati
       summary: 'Revoke a token at once',
       operation: 'tokens.manage',
       answers: { 204: { description: 'Revoked.' } },
-      async handle({ params }) {
-        if (!(await store.revokeToken(params.tokenId ?? '')))
+      async handle({ params, caller }) {
+        const token = (await store.liveTokens()).find((one) => one.tokenId === params.tokenId);
+        // An admin token is an Administrator's: an operator can not shut one out.
+        if (token?.kind === 'admin' && caller.asker.role !== 'Administrator')
+          throw new UsherError('forbidden', 'Only an Administrator revokes an admin token.');
+        if (!token || !(await store.revokeToken(token.tokenId)))
           throw new UsherError('not_found', 'There is no such live token.');
         access.forget();
         return { status: 204 };

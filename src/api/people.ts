@@ -24,7 +24,7 @@ export const before = z
   .regex(/^\d{1,18}$/)
   .optional();
 
-const peopleQuery = z.object({
+const peopleQuery = z.strictObject({
   filter: z.string().max(200).optional(),
   condition: z.enum([...conditionTypes]).optional(),
   status: z.enum(['true', 'false', 'unknown']).optional(),
@@ -35,7 +35,7 @@ const peopleQuery = z.object({
   limit,
   cursor: z.string().max(2000).optional(),
 });
-const historyQuery = z.object({ limit, before });
+const historyQuery = z.strictObject({ limit, before });
 const provisionBody = z.strictObject({ plan: z.boolean().default(false) });
 
 /** How long a provision is waited for before the caller gets its address instead. */

@@ -110,7 +110,7 @@ function actOf(definition: Route, request: Request, caller: Caller): Act {
   return {
     ...caller.cause,
     actingId: caller.asker.accountUserId,
-    ifMatch: (definition.matches && request.get('if-match')) || null,
+    ifMatch: definition.matches ? (request.get('if-match') ?? null) : null,
     once: key
       ? {
           key,
@@ -119,5 +119,6 @@ function actOf(definition: Route, request: Request, caller: Caller): Act {
             .digest('hex'),
         }
       : null,
+    reserved: caller.asker.role !== 'Administrator',
   };
 }

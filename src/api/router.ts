@@ -94,12 +94,20 @@ export function answerProblem(log: Log): ErrorRequestHandler {
       next(thrown);
       return;
     }
-    const { type, status } = (thrown ?? {}) as { type?: string; status?: number };
+    const { type, status, limit } = (thrown ?? {}) as { type?: string; status?: number; limit?: number };
     const error =
       type === 'entity.too.large'
-        ? new UsherError('payload_too_large', `The body is larger than ${mostBytes / 1_048_576} MB.`)
+        ? new UsherError('payload_too_large', `The body is larger than ${limit ?? mostBytes} bytes.`)
         : type || status === 400
-          ? new UsherError('invalid_syntax', 'The body is no JSON.', { cause: thrown })
+          ? new UsherError(
+              'invalid_syntax',
+              type?.startsWith('charset') || type?.startsWith('encoding')
+                ? 'The encoding of the body is not supported; send UTF-8.'
+                : type
+                  ? 'The body is no JSON.'
+                  : 'The address can not be read.',
+              { cause: thrown },
+            )
           : asUsherError(thrown);
     const { row } = error;
     if (row.status >= 500) log.error({ err: error, path: request.path, method: request.method }, 'API request failed');

@@ -33,7 +33,7 @@ export function sessionRoutes({ signIn, site }: { signIn: SignIn; site: Site }):
       summary: 'Sign out',
       operation: 'session.read',
       subject: (_params, caller) => caller.asker.accountUserId,
-      query: z.object({}),
+      query: z.strictObject({}),
       answers: { 204: { description: 'Signed out.' } },
       async handle({ caller, response }) {
         if (caller.sessionId) await signIn.end(caller.sessionId);

@@ -11,6 +11,7 @@ import { looksLikeAddress } from '../domain/email-address.ts';
 import type { Policy } from '../domain/policy.ts';
 import { UsherError } from '../errors.ts';
 import type { Log } from '../log.ts';
+import type { RateLimit } from '../rate-limit.ts';
 import {
   cookieName,
   cookieOptions,
@@ -34,6 +35,15 @@ export interface SignInParts {
   /** Keys what the browser keeps during a sign-in. */
   secret: string;
   log: Log;
+  attempts: RateLimit;
+}
+
+/** Per address that asks: enough for an office behind one address, too few to try words. */
+const attemptsPerSecond = 2;
+const attemptsAtOnce = 60;
+
+function limitAttempts(attempts: RateLimit, request: Request): void {
+  attempts.take(request.ip ?? '', attemptsPerSecond, attemptsAtOnce);
 }
 
 const pendingCookie = 'usher-sign-in';
@@ -43,6 +53,10 @@ export function signInRouter(parts: SignInParts): Router {
   const { access, signIn, identityPlatform, site, log } = parts;
   const router = express.Router();
   const form = express.urlencoded({ extended: false, limit: 10_000 });
+  router.use((request, _response, next) => {
+    if (request.method === 'POST') limitAttempts(parts.attempts, request);
+    next();
+  });
 
   router.get('/', (_request, response) => sendPage(response, 200, 'Sign in', choices(parts)));
 
@@ -101,8 +115,11 @@ export function signInRouter(parts: SignInParts): Router {
   router.post('/link', form, async (request, response) => {
     if (!isOurs(request, response)) return;
     const email = String((request.body as { email?: string } | undefined)?.email ?? '').trim();
-    if (looksLikeAddress(email)) await signIn.askForLink(email);
-    // The same words whoever asks: who has a user here is nobody's business.
+    if (!parts.mails)
+      return void refuse(response, 404, 'Links by mail are not sent from here: an operator sets USHER_SMTP_URL.');
+    // The same words, as quickly, whoever asks: who has a user here is nobody's business.
+    if (looksLikeAddress(email))
+      void signIn.askForLink(email).catch((error: unknown) => log.warn({ err: error }, 'a link was not written'));
     sendPage(
       response,
       202,
@@ -143,7 +160,14 @@ export function signInRouter(parts: SignInParts): Router {
     giveSession(
       response,
       site,
-      await signIn.begin({ accountUserId: null, tokenId: token.tokenId, name: token.label, roles: [], how: 'token' }),
+      await signIn.begin({
+        accountUserId: null,
+        tokenId: token.tokenId,
+        objectId: null,
+        name: token.label,
+        groups: [],
+        how: 'token',
+      }),
     );
   }
 
@@ -152,8 +176,8 @@ export function signInRouter(parts: SignInParts): Router {
     const user = await signIn.userOf(identity);
     if (user.kind === 'suspended')
       return void refuse(response, 403, 'Your user is suspended. Ask an Administrator of the account.');
-    const roles = await rolesOf(identity);
-    if (user.kind === 'nobody' && roles.length === 0)
+    const groups = await groupsOf(identity);
+    if (user.kind === 'nobody' && groups.length === 0)
       return void refuse(
         response,
         403,
@@ -162,17 +186,20 @@ export function signInRouter(parts: SignInParts): Router {
     const value = await signIn.begin({
       accountUserId: user.kind === 'user' ? user.accountUserId : null,
       tokenId: null,
+      objectId: identity.objectId,
       name: identity.userName ?? identity.name,
-      roles,
+      groups,
       how: 'entra',
     });
     giveSession(response, site, value);
     response.set('Cache-Control', 'no-store').redirect(303, '/');
   }
 
-  async function rolesOf(identity: Identity): Promise<string[]> {
-    const wanted = Object.entries(parts.policy.access);
-    const all = [...new Set(wanted.flatMap(([, groups]) => groups ?? []))];
+  /** Those of the policy's groups that somebody is in. */
+  async function groupsOf(identity: Identity): Promise<string[]> {
+    const all = [
+      ...new Set(Object.values(parts.policy.access).flatMap((ids) => (ids ?? []).map((id) => id.toLowerCase()))),
+    ];
     if (all.length === 0) return [];
     let groups = identity.groups;
     if (groups === null) {
@@ -185,7 +212,7 @@ export function signInRouter(parts: SignInParts): Router {
       groups = await parts.groupsAmong(identity.objectId, all);
     }
     const member = new Set(groups.map((id) => id.toLowerCase()));
-    return wanted.filter(([, ids]) => ids?.some((id) => member.has(id.toLowerCase()))).map(([role]) => role);
+    return all.filter((id) => member.has(id));
   }
 
   function isOurs(request: Request, response: Response): boolean {
@@ -202,8 +229,17 @@ export function signInRouter(parts: SignInParts): Router {
 }
 
 /** `POST /api/v1/session`: a session for whoever holds the admin token, as the console signs in. */
-export function sessionByToken({ access, signIn, site }: Pick<SignInParts, 'access' | 'signIn' | 'site'>): Router {
+export function sessionByToken({
+  access,
+  signIn,
+  site,
+  attempts,
+}: Pick<SignInParts, 'access' | 'signIn' | 'site' | 'attempts'>): Router {
   const router = express.Router();
+  router.post('/', (request, _response, next) => {
+    limitAttempts(attempts, request);
+    next();
+  });
   router.post('/', express.json({ limit: 10_000 }), async (request, response) => {
     if (request.get('origin') !== undefined || request.get('sec-fetch-site') !== undefined)
       mustBeOurPage(request, site);
@@ -213,8 +249,9 @@ export function sessionByToken({ access, signIn, site }: Pick<SignInParts, 'acce
     const value = await signIn.begin({
       accountUserId: null,
       tokenId: token.tokenId,
+      objectId: null,
       name: token.label,
-      roles: [],
+      groups: [],
       how: 'token',
     });
     giveSession(response, site, value);

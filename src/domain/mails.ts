@@ -18,6 +18,13 @@ export interface Letter {
 /** In the outbox a mail is shown without what would open the account. */
 export const hiddenLink = '(the link is in the mail itself)';
 
+/** A name is a line of its own words: what looks like more than a name is left out, so that nobody writes letters in ours. */
+function greeted(name: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is replaced
+  const line = name.replace(/[\u0000-\u001f\u007f\u2028\u2029\s]+/g, ' ').trim();
+  return line === '' || line.length > 100 || /:\/\/|www\./i.test(line) ? '' : ` ${line}`;
+}
+
 export function letter({ kind, name, host, link, expiresAt }: MailFacts): Letter {
   const until = expiresAt ? ` until ${expiresAt.toISOString().slice(0, 16).replace('T', ' ')} UTC` : '';
   const [subject, opening, closing] =
@@ -33,8 +40,8 @@ export function letter({ kind, name, host, link, expiresAt }: MailFacts): Letter
           'If you did not ask for it, do nothing: nobody can sign in without this mail.',
         ];
   const validity = `The link works once${until}.`;
-  const text = `Hello ${name},\n\n${opening}\n\n${link}\n\n${validity}\n${closing}\n`;
-  const html = `<!doctype html><html lang="en"><body style="font:16px/1.5 system-ui,sans-serif"><p>Hello ${escaped(name)},</p><p>${escaped(opening)}</p><p><a href="${escaped(link)}" style="display:inline-block;padding:.6rem 1.2rem;border-radius:.3rem;background:#0f5ea8;color:#ffffff;text-decoration:none">Sign in</a></p><p>${escaped(validity)}<br>${escaped(closing)}</p><p style="color:#555555;font-size:14px">Or copy this address into your browser:<br>${escaped(link)}</p></body></html>`;
+  const text = `Hello${greeted(name)},\n\n${opening}\n\n${link}\n\n${validity}\n${closing}\n`;
+  const html = `<!doctype html><html lang="en"><body style="font:16px/1.5 system-ui,sans-serif"><p>Hello${escaped(greeted(name))},</p><p>${escaped(opening)}</p><p><a href="${escaped(link)}" style="display:inline-block;padding:.6rem 1.2rem;border-radius:.3rem;background:#0f5ea8;color:#ffffff;text-decoration:none">Sign in</a></p><p>${escaped(validity)}<br>${escaped(closing)}</p><p style="color:#555555;font-size:14px">Or copy this address into your browser:<br>${escaped(link)}</p></body></html>`;
   return { subject, text, html };
 }
 

@@ -55,6 +55,13 @@ export const policySchema = z
         kind: accountKind.default('builtin'),
         plan: z.enum(['free', 'paid']).default('paid'),
         pools: z.record(nonEmpty, z.int().min(0)).default({}),
+        /** The founding Administrator of the first start; left out: the first address of bookingPages.takeFrom. */
+        administrator: z
+          .strictObject({
+            name: nonEmpty.default('Founding Administrator'),
+            email: nonEmpty.refine(looksLikeAddress, 'must be an e-mail address'),
+          })
+          .optional(),
       })
       .prefault({}),
     dedicatedMailbox: nonEmpty.refine(looksLikeAddress, 'must be an e-mail address').optional(),

@@ -46,7 +46,13 @@ export function decideProfile(person: Person, sight: ProfileSight, policy: Polic
       'account_owner_protected',
       `${own.email} is the owner of the scheduling account and is never changed by Usher.`,
     );
-  if (own && sameEmail && sight.sameEmailMovesAway) {
+  if (own && isAboveWish(own, wish) && !person.kept.email && foldAddress(own.email) !== foldAddress(email)) {
+    return blocked(
+      'adoption_needs_approval',
+      `${own.email} is an Administrator, whose address signs in, and the directory now says ${email}. An account administrator changes it by hand, or lets a rule make this person an Administrator.`,
+    );
+  }
+  if (own && sameEmail && sight.sameEmailMovesAway && !person.kept.email && sameEmail.role !== 'Administrator') {
     const { email: _exchanged, ...changes } = changesTowards(own, wish, email, person.kept);
     return { kind: 'exchange', user: own, other: sameEmail, changes };
   }
@@ -80,6 +86,10 @@ export function decideProfile(person: Person, sight: ProfileSight, policy: Polic
   if (sameEmail) return decideAdoption(sameEmail, { ...wish, email }, policy);
   return { kind: 'create', wish: { ...wish, email } };
 }
+
+/** An Administrator by somebody's hand, not by a rule: a source that may not give that role must not take it over either. */
+const isAboveWish = (own: AccountUser, wish: Wish): boolean =>
+  own.role === 'Administrator' && wish.role !== 'Administrator';
 
 function decideAdoption(user: AccountUser, wish: Wish & { email: string }, policy: Policy): ProfileDecision {
   if (user.protected)

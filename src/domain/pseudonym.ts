@@ -30,14 +30,20 @@ const personalKeys = new Set([
   'message',
 ]);
 
-/** Every personal value, and every text that holds one of `known`, becomes the pseudonym; numbers, switches and states stay. */
-export function pseudonymise(value: unknown, known: readonly string[], pseudonym: string): unknown {
+/**
+ * Every personal value, and every text that holds one of `known`, becomes the pseudonym; numbers, switches and states stay. In a row about somebody
+ * else only the texts of `known` do.
+ */
+export function pseudonymise(value: unknown, known: readonly string[], pseudonym: string, othersRow = false): unknown {
   const words = known.map((word) => word.toLowerCase()).filter((word) => word.length > 2);
   const walk = (part: unknown, isPersonal: boolean): unknown => {
     if (Array.isArray(part)) return part.map((entry) => walk(entry, isPersonal));
     if (typeof part === 'object' && part !== null)
       return Object.fromEntries(
-        Object.entries(part).map(([key, entry]) => [key, walk(entry, isPersonal || personalKeys.has(key))]),
+        Object.entries(part).map(([key, entry]) => [
+          key,
+          walk(entry, isPersonal || (!othersRow && personalKeys.has(key))),
+        ]),
       );
     if (typeof part !== 'string') return part;
     const text = part.toLowerCase();

@@ -46,8 +46,9 @@ const fn = (rule: string, title: string, Administrator: Grant, Member: Grant, of
 const onlyAdministrators = (rule: string, title: string, offered = false) => fn(rule, title, 'yes', 'no', offered);
 
 export const accountFunctions = {
-  edit_own_profile: fn('13', 'change the own profile', 'yes', 'own', true),
-  view_own_calendar_connection: fn('13', 'see the own calendar connection', 'own', 'own', true),
+  edit_own_profile: fn('13', 'see and change a profile', 'yes', 'own', true),
+  // The delegation is the organisation's connection, not the Member's own: an Administrator may see whether it holds.
+  view_calendar_connection: fn('13', 'see a calendar connection', 'yes', 'own', true),
   create_booking_pages: fn(
     '13',
     'create Booking pages',
@@ -131,8 +132,8 @@ export function mayUse(asker: Asker, name: FunctionName, subject: Subject = nobo
   if (grant === 'no') return no(`Members can not ${row.title} (rule ${row.rule}). An Administrator can.`);
   if (grant === 'own') {
     if (subject === nobody || (subject !== null && subject === asker.accountUserId))
-      return { allowed: true, scope: 'own', reason: `A ${asker.role} may, of what is their own.` };
-    return { ...no(`A ${asker.role} may ${row.title} only of what is their own (rule ${row.rule}).`), scope: 'own' };
+      return { allowed: true, scope: 'own', reason: `${asker.role}s may, of what is their own.` };
+    return { ...no(`${asker.role}s may ${row.title} only where it is their own (rule ${row.rule}).`), scope: 'own' };
   }
   const set = asker.switches[grant.switch];
   const allowed = set ?? grant.byDefault;
@@ -186,7 +187,8 @@ export const operations = {
   'people.read': op('make_reports', ...everyOperator),
   'people.provision': op('manage_users', 'operator'),
   'people.offboard': op('manage_users', 'operator'),
-  'people.keep': op('manage_users', 'operator'),
+  // An Administrator's decision is taken back by an Administrator.
+  'people.keep': op('manage_users'),
   'people.personal_data': op('manage_users'),
   'runs.read': op('make_reports', ...everyOperator),
   'runs.decide': op('manage_users', 'operator'),
@@ -206,7 +208,7 @@ export const operations = {
   'users.history': op('edit_own_profile', 'operator'),
   'users.personal_data': op('edit_own_profile'),
   'users.integrations': op('view_others_integrations'),
-  'users.calendar': op('view_own_calendar_connection'),
+  'users.calendar': op('view_calendar_connection'),
   'licenses.read': op('manage_users', ...everyOperator),
   'licenses.assign': op('manage_users'),
   'pages.list': op('manage_booking_pages', ...everyOperator),
@@ -215,6 +217,7 @@ export const operations = {
   'pages.create_for_others': op('assign_page_ownership'),
   'pages.manage': op('manage_booking_pages'),
   'pages.assign': op('assign_page_ownership'),
+  'sessions.manage': op('manage_users'),
   'mails.read': op('manage_users', 'operator'),
   'mails.send': op('manage_users', 'operator'),
   'session.read': op('edit_own_profile', ...everyOperator),

@@ -4,16 +4,21 @@ import { looksLikeAddress } from './email-address.ts';
 import { roles } from './person.ts';
 import { isTimeZone } from './policy.ts';
 
-const text = (most: number) =>
+export const text = (most: number) =>
   z
     .string()
     .trim()
     .min(1)
     .max(most)
     // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
-    .refine((value) => !/[\u0000-\u001f\u007f]/.test(value), 'must not hold control characters');
+    .refine((value) => !/[\u0000-\u001f\u007f]/.test(value), 'must not hold control characters')
+    .refine((value) => !/\p{Surrogate}/u.test(value), 'must not hold half a character (a lone surrogate)');
 
-export const emailAddress = z.string().trim().max(320).refine(looksLikeAddress, 'must be an e-mail address');
+export const emailAddress = z
+  .string()
+  .trim()
+  .max(320)
+  .refine((value) => looksLikeAddress(value) && !/\p{Surrogate}/u.test(value), 'must be an e-mail address');
 export const timeZone = z.string().refine(isTimeZone, 'must be an IANA time zone, as in Europe/Berlin');
 
 /** E-mails that the user gets at the profile's address. */

@@ -20,7 +20,7 @@ export interface DeliveryParts {
 
 const everyMs = 1000;
 const atOnce = 4;
-const tidyEveryMs = 3_600_000;
+const tidyEveryMs = 60_000;
 /** After the last of these a refused mail is left to a person. */
 const refusedAgainAfterHours = [1, 6, 24, 72];
 const mostSoftTries = 30;
@@ -29,12 +29,7 @@ export function keepDelivering(parts: DeliveryParts): { close(): Promise<void> }
   let stopped = false;
   let running: Promise<void> = Promise.resolve();
   let timer: NodeJS.Timeout | undefined;
-  let tidiedAt = 0;
   const round = async (): Promise<void> => {
-    if (Date.now() - tidiedAt > tidyEveryMs) {
-      await parts.outbox.tidy();
-      tidiedAt = Date.now();
-    }
     for (;;) {
       const due = stopped ? [] : await parts.outbox.takeDue(atOnce);
       if (due.length === 0) return;
@@ -63,12 +58,29 @@ export function keepDelivering(parts: DeliveryParts): { close(): Promise<void> }
   };
 }
 
+/** What no request does: lines are served, and links, sessions and keys that serve nobody any more forgotten; with mail settings or without. */
+export function keepTidy(outbox: Pick<Outbox, 'tidy'>, onError: (error: unknown) => void): () => Promise<void> {
+  let running: Promise<void> = Promise.resolve();
+  const look = (): void => {
+    running = outbox.tidy().catch(onError);
+  };
+  look();
+  const timer = setInterval(look, tidyEveryMs);
+  return async () => {
+    clearInterval(timer);
+    await running;
+  };
+}
+
 async function deliverOne(
   { outbox, mailer, origin, log, random }: DeliveryParts,
   mail: DueMail,
 ): Promise<'sent' | 'refused' | 'away'> {
   try {
-    const { link, expiresAt } = await outbox.newLink(mail);
+    const fresh = await outbox.newLink(mail);
+    // Gone, or at another address by now: the next round has it as it is then.
+    if (!fresh) return 'refused';
+    const { link, expiresAt } = fresh;
     const written = letter({
       kind: mail.kind,
       name: mail.name,
@@ -86,12 +98,15 @@ async function deliverOne(
       return 'sent';
     }
     const hours = refusedAgainAfterHours[mail.attempts - 1];
-    log.warn({ mailId: mail.mailId, answer: delivery.answer }, 'a mail was refused');
+    // A filter quotes what it dislikes: a link in its answer would stand in the outbox and in the log.
+    const answer = delivery.answer.replaceAll(link, '…').replace(/\/sign-in\/\S+/g, '/sign-in/…');
+    await outbox.dropLink(link);
+    log.warn({ mailId: mail.mailId, answer }, 'a mail was refused');
     if (!delivery.permanent && mail.attempts < mostSoftTries)
-      await outbox.notSent(mail.mailId, 'waiting', delivery.answer, later(mail.attempts, random));
+      await outbox.notSent(mail.mailId, 'waiting', answer, later(mail.attempts, random));
     else if (delivery.permanent && hours !== undefined)
-      await outbox.notSent(mail.mailId, 'refused', delivery.answer, new Date(Date.now() + hours * 3_600_000));
-    else await outbox.notSent(mail.mailId, 'failed', delivery.answer, null);
+      await outbox.notSent(mail.mailId, 'refused', answer, new Date(Date.now() + hours * 3_600_000));
+    else await outbox.notSent(mail.mailId, 'failed', answer, null);
     return 'refused';
   } catch (error) {
     const { code, message } = asUsherError(error);

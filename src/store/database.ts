@@ -179,6 +179,27 @@ export async function transaction<T>(pool: pg.Pool, work: (client: pg.PoolClient
   }
 }
 
+/**
+ * At most so many at once; the others wait here, in order and without a time limit, instead of for a connection: a rush of a thousand that all want
+ * the same row is slow, and no sign that the database is away.
+ */
+export function openGate(atOnce: number): <T>(work: () => Promise<T>) => Promise<T> {
+  let running = 0;
+  const waiting: (() => void)[] = [];
+  return async (work) => {
+    if (running >= atOnce) await new Promise<void>((resolve) => waiting.push(resolve));
+    else running += 1;
+    try {
+      return await work();
+    } finally {
+      const next = waiting.shift();
+      // The place is handed on, not given back and fought for.
+      if (next) next();
+      else running -= 1;
+    }
+  };
+}
+
 /** A statement that commits: over the lanes, and where it would wait for a row, over a connection of its own. */
 export async function commit<R extends pg.QueryResultRow>(
   { commits, pool }: Pick<Database, 'commits' | 'pool'>,

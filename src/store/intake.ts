@@ -4,7 +4,7 @@ import type { Candidate } from '../domain/correlate.ts';
 import { foldAddress } from '../domain/email-address.ts';
 import { UsherError } from '../errors.ts';
 import type { Cause, IntakeStore, PersonChange, StoredUser, UserToWrite } from '../ports.ts';
-import { commit, type Database, type Named, run, transaction } from './database.ts';
+import { commit, type Database, type Named, repeatable, run } from './database.ts';
 import { type Listed, listPage, listPlaces } from './list.ts';
 import {
   allMembershipsOf,
@@ -231,7 +231,7 @@ export function intakeStore(database: Database): IntakeStore {
     },
 
     createCorrelated: (write, decide, cause) =>
-      transaction(pool, (client) => createCorrelated(client, write, decide, cause)),
+      repeatable(pool, (client) => createCorrelated(client, write, decide, cause)),
 
     async findUser(source, resourceId) {
       if (!isUuid(resourceId)) return null;
@@ -378,6 +378,9 @@ export async function createCorrelated(
     await client.query('select 1 from people where person_id = $1 for update', [personId]);
     const rows = await run<{ person: PersonRow; users: UserRow[] | null }>(client, loadWithSources, [personId]);
     const row = rows[0];
+    // Erased while we waited: nobody is behind that row any more, and who comes is correlated anew.
+    if (row?.person.user_name.startsWith('erased-') && row.person.wish === null)
+      throw new UsherError('conflict', 'The person was erased at the same time.');
     return row ? withSourcesFrom(row) : null;
   });
 

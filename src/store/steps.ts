@@ -86,7 +86,7 @@ join people p on p.lifecycle = 'wanted' and p.wish -> 'bookingPages' <> '[]' and
 
 const ownersBehind: Named = {
   name: 'people-by-account-user',
-  text: `select p.account_user_id, p.person_id, p.lifecycle, p.wish, (m.state is not distinct from 'admitted') as removal_admitted
+  text: `select p.account_user_id, p.person_id, p.lifecycle, p.wish, p.kept, (m.state is not distinct from 'admitted') as removal_admitted
     from people p left join removals m on m.person_id = p.person_id and m.generation = p.generation where p.account_user_id = any($1::uuid[])`,
 };
 
@@ -146,6 +146,17 @@ export function stepStore(pool: pg.Pool): StepStore {
         json(history?.after),
       ]);
       return rows.length > 0;
+    },
+
+    async recordEffects(personId, entry, cause) {
+      await run(
+        pool,
+        {
+          name: 'record-effects',
+          text: 'insert into history (person_id, actor, cause, action, before, after) values ($1, $2, $3, $4, $5, $6)',
+        },
+        [personId, cause.actor, cause.by, entry.action, json(entry.before), json(entry.after)],
+      );
     },
 
     async release(fence) {
@@ -210,14 +221,18 @@ export function stepStore(pool: pg.Pool): StepStore {
 
     async peopleByAccountUser(accountUserIds) {
       const rows = await run<
-        Pick<PersonRow, 'person_id' | 'lifecycle' | 'wish'> & { account_user_id: string; removal_admitted: boolean }
+        Pick<PersonRow, 'person_id' | 'lifecycle' | 'wish' | 'kept'> & {
+          account_user_id: string;
+          removal_admitted: boolean;
+        }
       >(pool, ownersBehind, [accountUserIds]);
       return rows.map((row) => ({
         accountUserId: row.account_user_id,
         personId: row.person_id,
         lifecycle: row.lifecycle,
         bookingPages: row.wish?.bookingPages ?? [],
-        email: row.wish?.email ?? null,
+        // An address that was set by hand does not move away.
+        email: row.kept?.email ? null : (row.wish?.email ?? null),
         left:
           row.lifecycle === 'suspended' ||
           row.lifecycle === 'gone' ||

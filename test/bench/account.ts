@@ -21,7 +21,6 @@ from numbered n;
 insert into account_users (account_user_id, person_id, name, email, email_key, role, signed_in_at)
 select n.id, p.person_id, n.name, n.email, n.email, 'Member', case when n.i % 3 = 0 then now() end from numbered n join people p on p.account_user_id = n.id;
 insert into account_licenses (account_user_id, kind) select id, 'scheduled-meetings' from numbered where i % 10 <> 0;
-update account_pools set assigned = (select count(*) from account_licenses where kind = 'scheduled-meetings') where kind = 'scheduled-meetings';
 insert into account_pages (page_id, link_name, title, owner_id, enabled) select gen_random_uuid(), 'page-' || i, 'Meet ' || name, id, i % 10 <> 0 from numbered;
 `;
 

@@ -13,6 +13,9 @@ export interface MailServer {
   received: ReceivedMail[];
   /** Answers for a recipient: an SMTP code and text. Deleted: accepted. */
   refusals: Map<string, { code: number; text: string }>;
+  /** Recipients whose mail is refused with the link quoted, as filters do; and what was quoted. */
+  quoteLinks: Set<string>;
+  quoted: string[];
   /** The newest sign-in link that was mailed to this address. */
   linkTo(address: string): string | null;
   close(): Promise<void>;
@@ -21,6 +24,8 @@ export interface MailServer {
 export async function startMailServer(port = 0): Promise<MailServer> {
   const received: ReceivedMail[] = [];
   const refusals: MailServer['refusals'] = new Map();
+  const quoteLinks = new Set<string>();
+  const quoted: string[] = [];
   const server = new SMTPServer({
     authOptional: true,
     disabledCommands: ['STARTTLS'],
@@ -32,9 +37,16 @@ export async function startMailServer(port = 0): Promise<MailServer> {
       const parts: Buffer[] = [];
       stream.on('data', (part: Buffer) => parts.push(part));
       stream.on('end', () => {
+        const to = session.envelope.rcptTo.map((entry) => entry.address.toLowerCase());
+        if (to.some((address) => quoteLinks.has(address))) {
+          const link = /https?:\/\/\S+\/sign-in\/[\w-]{40,}/.exec(unquoted(Buffer.concat(parts).toString()))?.[0] ?? '';
+          quoted.push(link);
+          done(Object.assign(new Error(`5.7.1 message refused, bad URL: ${link}`), { responseCode: 550 }));
+          return;
+        }
         received.push({
           from: session.envelope.mailFrom ? session.envelope.mailFrom.address : '',
-          to: session.envelope.rcptTo.map((entry) => entry.address.toLowerCase()),
+          to,
           text: unquoted(Buffer.concat(parts).toString()),
         });
         done();
@@ -48,6 +60,8 @@ export async function startMailServer(port = 0): Promise<MailServer> {
     url: `smtp://127.0.0.1:${listening}`,
     received,
     refusals,
+    quoteLinks,
+    quoted,
     linkTo(address) {
       const mail = received.findLast((entry) => entry.to.includes(address.toLowerCase()));
       return mail ? (/https?:\/\/\S+\/sign-in\/[\w-]{40,}/.exec(mail.text)?.[0] ?? null) : null;

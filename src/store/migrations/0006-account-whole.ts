@@ -4,8 +4,9 @@
  *
  * | rule | held by |
  * |---|---|
- * | a pool is never exceeded | the check on `account_pools` |
+ * | a pool is never exceeded, and its ledger is what was given | the check on `account_pools`, counted by a trigger |
  * | an enabled page has a licensed owner | the foreign key `account_pages_licensed` |
+ * | history is only added to | the trigger `history_append_only` |
  * | a licensed Administrator remains (on a paid plan), an Administrator always | the trigger `account_keeps_an_administrator` |
  */
 export const sql = `
@@ -56,6 +57,33 @@ alter table account_pages add constraint account_pages_licensed foreign key (own
 alter table account_waiting add column account_user_id uuid references account_users (account_user_id) on delete cascade;
 create index account_waiting_person on account_waiting (person_id);
 
+alter table account_pools add column target integer;
+
+-- The ledger: whoever gives or takes a license counts it, in the same statement.
+create function account_count_seat() returns trigger language plpgsql as $$
+begin
+  if tg_op = 'INSERT' then
+    update account_pools set assigned = assigned + 1 where kind = new.kind;
+  else
+    -- A pool that holds more than was bought, because it was smaller than what was given, comes down with what is given back.
+    update account_pools set assigned = assigned - 1,
+      bought = case when target is not null and bought > target then greatest(target, assigned - 1) else bought end
+    where kind = old.kind;
+  end if;
+  return null;
+end $$;
+create trigger account_licenses_count after insert or delete on account_licenses for each row execute function account_count_seat();
+
+-- Only an erasure changes what was written, and says so first.
+create function history_append_only() returns trigger language plpgsql as $$
+begin
+  if coalesce(current_setting('usher.erasing', true), '') <> 'on' then
+    raise exception 'history is only added to' using errcode = '42501';
+  end if;
+  return new;
+end $$;
+create trigger history_append_only before update or delete on history for each row execute function history_append_only();
+
 create function account_keeps_an_administrator() returns trigger language plpgsql as $$
 declare
   administrators integer;
@@ -69,6 +97,11 @@ begin
   perform pg_advisory_xact_lock(hashtextextended('usher/administrators', 0));
   select count(*), count(*) filter (where exists (select 1 from account_licenses l where l.account_user_id = u.account_user_id))
     into administrators, licensed from account_users u where u.role = 'Administrator' and not u.suspended;
+  -- Whoever goes without a license takes none away.
+  if tg_table_name = 'account_users' and tg_op = 'UPDATE' and not exists (
+    select 1 from account_licenses l where l.account_user_id = old.account_user_id) then
+    licensed = 1;
+  end if;
   if administrators = 0 or (licensed = 0 and exists (select 1 from account_settings where plan = 'paid')) then
     raise exception 'the last Administrator with a license' using errcode = '23514', constraint = 'account_keeps_an_administrator';
   end if;
@@ -111,8 +144,11 @@ create table account_sessions (
   account_user_id uuid references account_users (account_user_id) on delete cascade,
   -- Of a sign-in without a user of the account: the admin token, or an Entra group of the policy.
   token_id uuid references tokens (token_id),
+  -- Of somebody who is no user: the object id, which says nothing to whoever reads the history.
+  object_id text,
   name text not null,
-  roles text[] not null default '{}',
+  -- Groups that the policy gives roles by; which roles, is the policy's word at each request.
+  groups text[] not null default '{}',
   how text not null check (how in ('invitation', 'entra', 'token')),
   created_at timestamptz not null default now(),
   last_seen_at timestamptz not null default now(),

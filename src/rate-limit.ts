@@ -1,5 +1,5 @@
 /** How often somebody may ask: a bucket per name that fills by the second. In memory: each process guards itself. */
-import { UsherError } from '../../errors.ts';
+import { UsherError } from './errors.ts';
 
 export interface RateLimit {
   /** Throws `rate_limited` with the seconds to wait. */
