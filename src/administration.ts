@@ -132,8 +132,8 @@ export interface WaitingPlace {
 }
 
 export type SeatResult =
-  | { assigned: true; kind: string }
-  | { assigned: false; kind: string; place: number; bought: number; message: string };
+  | { assigned: true; kind: string; personId: string | null }
+  | { assigned: false; kind: string; personId: string | null; place: number; bought: number; message: string };
 
 export interface AccountAdministration {
   users(query: UsersQuery): Promise<Listed<ShownUser>>;

@@ -241,6 +241,7 @@ async function build(
   }
   if (options.http) {
     const sessionSecret = config.sessionSecret ?? `session:${await store.cursorSecret()}`;
+    const administration = openAdministration(accountDatabase, accountSettings, founderEmail, policy.delegation);
     const signIn = openSignIn(accountDatabase, sessionSecret, policy.access);
     const access = openAccess(store);
     const touching = setInterval(
@@ -274,7 +275,7 @@ async function build(
         account,
         wakeUps,
         policy,
-        administration: openAdministration(accountDatabase, accountSettings, founderEmail, policy.delegation),
+        administration,
         signIn,
         site,
         log,
@@ -292,6 +293,7 @@ async function build(
         attempts: openRateLimit(Date.now),
         log,
       },
+      home: { administration, signIn, store, policy, site },
       notifications: config.graph?.notificationUrl ? { store, sources: polled.map(({ name }) => name), log } : null,
       store,
       metrics,

@@ -470,7 +470,7 @@ export function userActs(database: AccountDatabase, settings: AccountSettings): 
                 before: null,
                 after: { kind },
               });
-            return { assigned: false as const, kind, bought: answer.bought };
+            return { assigned: false as const, kind, bought: answer.bought, personId: person?.personId ?? null };
           }
           mustBeAssigned(kind, answer);
           if (answer.assigned && !answer.already)
@@ -484,12 +484,11 @@ export function userActs(database: AccountDatabase, settings: AccountSettings): 
             const { [`license:${kind}`]: _taken, ...kept } = person.kept;
             await touchPerson(client, person.personId, kept);
           }
-          return { assigned: true as const, kind };
+          return { assigned: true as const, kind, personId: person?.personId ?? null };
         }),
       );
       if (answer.assigned) return answer;
-      const { personId } = await user(accountUserId);
-      const place = await placeInLine(database, kind, personId ?? accountUserId, null);
+      const place = await placeInLine(database, kind, answer.personId ?? accountUserId, null);
       return {
         ...answer,
         place,

@@ -14,14 +14,13 @@ import { type AccountDatabase, change } from './database.ts';
 export type Claimed = Exclude<SeatAnswer, { why: 'pool' }> | { assigned: false; why: 'pool'; bought: number };
 
 /**
- * A place counts while its human has no seat of that kind and waits for nothing but it: one by rule, while the person is wanted, wishes the kind, and nobody
- * took it by hand; one by hand, while the user is not suspended.
+ * A place counts while its human waits for nothing but the seat: one by rule, while the person is wanted, wishes the kind, and nobody took it by hand; one by
+ * hand, while the user is not suspended. Whoever has the seat has no place: giving it takes every place of that human away.
  */
-const stillInLine = `not exists (select 1 from account_licenses hl join account_users hu using (account_user_id)
-    where hl.kind = w.kind and (hu.account_user_id = w.account_user_id or hu.person_id = w.person_id))
-  and (exists (select 1 from account_users wu where wu.account_user_id = w.account_user_id and not wu.suspended)
-    or exists (select 1 from people pe where pe.person_id = w.person_id and w.account_user_id is null and pe.lifecycle = 'wanted' and pe.wish -> 'licenses' ? w.kind
-      and not pe.kept ? ('license:' || w.kind) and coalesce(pe.conditions -> 'License' ->> 'reason', '') not in ('needs_profile', 'needs_delegation')))`;
+const stillInLine = `case when w.account_user_id is not null
+  then exists (select 1 from account_users wu where wu.account_user_id = w.account_user_id and not wu.suspended)
+  else exists (select 1 from people pe where pe.person_id = w.person_id and pe.lifecycle = 'wanted' and pe.wish -> 'licenses' ? w.kind
+    and not pe.kept ? ('license:' || w.kind) and coalesce(pe.conditions -> 'License' ->> 'reason', '') not in ('needs_profile', 'needs_delegation')) end`;
 
 const leaveLine = {
   name: 'account-leave-line',
@@ -198,6 +197,11 @@ export async function serveLine(client: pg.PoolClient, kind: string): Promise<st
   const served: string[] = [];
   for (const { account_user_id: accountUserId } of rows) {
     if (!accountUserId) continue;
+    const held = await client.query({ ...seatHeld, values: [accountUserId, kind] });
+    if (held.rowCount) {
+      await client.query({ ...leaveLine, values: [kind, accountUserId] });
+      continue;
+    }
     await give(client, accountUserId, kind, false, null);
     await client.query(
       `insert into history (person_id, actor, cause, action, before, after)
@@ -259,7 +263,7 @@ export async function placeInLine(
   return (Number(near) < nearPlaces ? Number(near) : Number(far)) + 1;
 }
 
-const nearPlaces = 500;
+const nearPlaces = 100;
 
 export async function licenseCounts(database: AccountDatabase): Promise<Record<string, LicenseCounts>> {
   // Joined as a whole instead of asked place by place: a line of a hundred thousand is counted in a tenth of a second.

@@ -194,7 +194,7 @@ export function userRoutes(parts: AccountParts): Route[] {
       },
       async handle({ params, body, act }) {
         const result = await administration.assignLicense(own(params), body.kind, body.wait, act);
-        if (result.assigned) await wake((await administration.user(own(params))).personId);
+        if (result.assigned) await wake(result.personId);
         return { status: result.assigned ? 201 : 202, body: result };
       },
     }),

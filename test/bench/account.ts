@@ -1,7 +1,7 @@
 /** The built-in account with 100,000 users and 100,000 pages: lists, filters, one user; and 1,000 claims at once for 100 seats. */
 import pg from 'pg';
 import { openBuiltinAccount } from '../../src/account/builtin.ts';
-import { list, openDatabase, run, transaction } from '../../src/store/database.ts';
+import { list, openDatabase, openGate, run, transaction } from '../../src/store/database.ts';
 import { startServers } from '../ground/servers.ts';
 import { startUsher, type Usher } from '../ground/usher.ts';
 
@@ -117,11 +117,12 @@ async function claims(usher: Usher): Promise<void> {
 /** Of steps: the places are committed first, then all claim at once. */
 async function claimsOfSteps(url: string): Promise<void> {
   const database = openDatabase(url, { max: 50, onError: () => undefined });
+  const gate = openGate(10);
   const connection = {
     query: <R extends pg.QueryResultRow>(name: string, text: string, values: unknown[]) =>
       run<R>(database.pool, { name, text }, values),
     list: <R extends pg.QueryResultRow>(text: string, values: unknown[]) => list<R>(database.lists, text, values),
-    transaction: <T>(work: Parameters<typeof transaction<T>>[1]) => transaction(database.pool, work),
+    transaction: <T>(work: Parameters<typeof transaction<T>>[1]) => gate(() => transaction(database.pool, work)),
   };
   const builtin = openBuiltinAccount(connection, { plan: 'paid', heir: null });
   const { rows } = await database.pool.query<{ person_id: string; account_user_id: string }>(

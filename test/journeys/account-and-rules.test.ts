@@ -460,6 +460,11 @@ describe('one human’s data', () => {
     const client = new pg.Client({ connectionString: usher.databaseUrl });
     await client.connect();
     try {
+      // What was sent a moment ago is on its way into the log.
+      await eventually(
+        async () => (await usher.api('GET', '/requests?limit=100')).body.items,
+        (items) => items.some((item: { path: string }) => item.path.includes('eve@contoso')),
+      );
       // The hold is an hour; the clock of the test is not moved, the person is.
       await client.query(`update people set lifecycle = 'suspended' where person_id = $1`, [eve.personId]);
       const erased = await usher.api('DELETE', `/people/${eve.personId}/personal-data`);

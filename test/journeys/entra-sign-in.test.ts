@@ -1,5 +1,6 @@
 /** Sign-in with Entra ID, through the real msal-node against the make-believe tenant: who becomes what, and who does not get in. */
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import pg from 'pg';
 import { contoso, contosoTenant, stableId } from '../../src/sandbox/contoso.ts';
 import type { Tenant } from '../../src/sandbox/tenant.ts';
 import { call, eventually, startUsher, type Usher } from '../ground/usher.ts';
@@ -159,6 +160,39 @@ test('a group of the policy gives its role to whoever is no user of the account'
 test('where a token can not hold all groups, the directory is asked for those that count', async () => {
   const priya = await signIn(stableId('priya.sharma'));
   expect((await priya.api('GET', '/session')).body.operatorRoles).toEqual(['viewer']);
+});
+
+test('whoever holds a SCIM token does not become an Administrator by naming the own object id', async () => {
+  const pushed = await usher.scim('POST', '/Users', {
+    schemas: ['urn:ietf:params:scim:schemas:core:2.0:User'],
+    userName: `boss@${contoso.domain}`,
+    displayName: 'Boss',
+    active: true,
+  });
+  const find = async () => (await usher.api('GET', '/account/users?filter=boss@')).body.items[0];
+  const boss = await eventually(find, (user) => user !== undefined);
+  await usher.api('PATCH', `/account/users/${boss.accountUserId}`, { role: 'Administrator' });
+  const changed = await usher.scim('PATCH', `/Users/${pushed.body.id}`, {
+    schemas: ['urn:ietf:params:scim:api:messages:2.0:PatchOp'],
+    Operations: [{ op: 'replace', path: 'externalId', value: stableId('quentin.lefevre') }],
+  });
+  expect(changed.status).toBe(200);
+  expect((await signIn(stableId('quentin.lefevre'))).status).toBe(403);
+});
+
+test('a group that the policy takes away takes its role with it, at the next request', async () => {
+  const chidi = await signIn(stableId('chidi.okafor'));
+  expect((await chidi.api('GET', '/account/users')).status).toBe(200);
+  const client = new pg.Client({ connectionString: usher.databaseUrl });
+  await client.connect();
+  await client.query(`update account_sessions set groups = '{some-other-group}' where object_id = $1`, [
+    stableId('chidi.okafor'),
+  ]);
+  await client.end();
+  expect((await chidi.api('GET', '/account/users')).status).toBe(403);
+  const sessions = await usher.api('GET', '/account/sessions');
+  const own = sessions.body.items.find((item: { name: string }) => item.name.startsWith('chidi.okafor'));
+  expect((await usher.api('DELETE', `/account/sessions/${own.sessionId}`)).status).toBe(204);
 });
 
 test('a callback that was not begun in this browser, or with another state, signs nobody in', async () => {
