@@ -136,6 +136,7 @@ async function build(
     email: founderEmail,
     pools: poolsOf(policy),
     plan: policy.account.plan,
+    isNamed: Boolean(policy.account.administrator ?? policy.bookingPages.takeFrom?.[0]),
   });
   for (const [kind, kept] of Object.entries(founding.shrunkTo))
     log.warn({ kind, kept }, 'the policy says fewer seats than are assigned; the pool keeps what is assigned');

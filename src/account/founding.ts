@@ -12,6 +12,8 @@ export interface Founding {
   email: string;
   pools: Record<string, number | null>;
   plan: 'free' | 'paid';
+  /** Whether the address was named by somebody; one that was made up gets no mail. */
+  isNamed: boolean;
 }
 
 /**
@@ -42,10 +44,10 @@ export async function foundAccount(
     if (rowCount) return { founded: false, shrunkTo, administratorUnlicensed: unlicensed };
     const accountUserId = newId();
     await client.query(
-      `insert into account_users (account_user_id, name, email, email_key, role, invited_at, founder) values ($1, $2, $3, $4, 'Administrator', now(), true)`,
-      [accountUserId, founding.name, founding.email, foldAddress(founding.email)],
+      `insert into account_users (account_user_id, name, email, email_key, role, invited_at, founder) values ($1, $2, $3, $4, 'Administrator', case when $5::boolean then now() end, true)`,
+      [accountUserId, founding.name, founding.email, foldAddress(founding.email), founding.isNamed],
     );
-    await putMail(client, accountUserId, founding.email, 'invitation');
+    if (founding.isNamed) await putMail(client, accountUserId, founding.email, 'invitation');
     // A seat that makes somebody bookable, where one was bought; else any.
     const first = [schedulingLicense, ...Object.keys(founding.pools).sort()].find(
       (kind) => kind in founding.pools && founding.pools[kind] !== 0,

@@ -2,15 +2,16 @@
 import { z } from 'zod';
 import { type AccountAdministration, type ShownUser, type SignIn, userSorts } from '../administration.ts';
 import { delegationHelp } from '../domain/delegation-help.ts';
+import { looksLikeAddress } from '../domain/email-address.ts';
 import { forecast } from '../domain/license.ts';
 import { hiddenLink, letter } from '../domain/mails.ts';
 import { roles } from '../domain/person.ts';
 import type { Policy } from '../domain/policy.ts';
-import { permissionsOf, switchesOf } from '../domain/roles.ts';
+import { mayDo, permissionsOf, switchesOf } from '../domain/roles.ts';
 import { newUser, ownProfileEdit, settingDefaults, userEdit } from '../domain/user-settings.ts';
 import { UsherError } from '../errors.ts';
 import type { AdminStore, StepStore, WakeUps } from '../ports.ts';
-import type { Site } from './caller.ts';
+import type { Caller, Site } from './caller.ts';
 import { before, limit, showHistory, showPerson } from './people.ts';
 import { must, type Route, route } from './route.ts';
 import * as shapes from './shapes.ts';
@@ -45,7 +46,7 @@ const editBody = userEdit.extend({ keepByHand: z.boolean().default(true) });
 const licenseBody = z.strictObject({ kind: z.string().trim().min(1).max(100), wait: z.boolean().default(false) });
 const removeQuery = z.strictObject({ heir: z.uuid().optional() });
 const historyQuery = z.strictObject({ limit, before });
-const permissionsQuery = z.strictObject({ user: z.uuid().optional() });
+const permissionsQuery = z.strictObject({ user: z.string().max(320).optional() });
 const mailsQuery = z.strictObject({
   state: z.enum(['waiting', 'sent', 'refused', 'failed', 'bounced']).optional(),
   limit,
@@ -62,6 +63,12 @@ export function userRoutes(parts: AccountParts): Route[] {
   /** The steps look at once at whoever was touched by hand. */
   const wake = async (personId: string | null | undefined): Promise<void> => {
     if (personId) await wakeUps.hint('create-user', [personId], true);
+  };
+  /** An address instead of an id, for whoever may list the users. */
+  const idOf = async (who: string, caller: Caller): Promise<string> => {
+    if (!looksLikeAddress(who) || !mayDo(caller.asker, 'users.list').allowed) return who;
+    const found = [...(await administration.usersByEmail([who])).values()][0];
+    return found?.accountUserId ?? who;
   };
   /** A seat is free: whoever waits for one looks now. */
   const wakeLine = async (): Promise<void> => {
@@ -399,9 +406,10 @@ export function userRoutes(parts: AccountParts): Route[] {
         },
       },
       async handle({ query, caller }) {
-        const who = query.user ?? caller.asker.accountUserId;
-        if (query.user) must(caller, 'users.permissions', query.user);
-        const of = query.user ? await administration.user(query.user) : null;
+        const named = query.user === undefined ? null : await idOf(query.user, caller);
+        const who = named ?? caller.asker.accountUserId;
+        if (named !== null) must(caller, 'users.permissions', named);
+        const of = named === null ? null : await administration.user(named);
         const asker = of
           ? { accountUserId: of.accountUserId, role: of.role, operatorRoles: [], switches: of.switches }
           : caller.asker;

@@ -5,7 +5,9 @@
 import express, { type ErrorRequestHandler, type Router } from 'express';
 import type { Access } from '../access.ts';
 import type { AccountAdministration, SignIn } from '../administration.ts';
+import { looksLikeAddress } from '../domain/email-address.ts';
 import type { Policy } from '../domain/policy.ts';
+import { mayDo } from '../domain/roles.ts';
 import { asUsherError, UsherError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type {
@@ -20,7 +22,7 @@ import type {
 } from '../ports.ts';
 import { pageRoutes } from './account-pages.ts';
 import { userRoutes } from './account-users.ts';
-import { authenticate, type Site } from './caller.ts';
+import { authenticate, type Caller, type Site } from './caller.ts';
 import { delegationRoutes } from './delegation.ts';
 import { operationRoutes } from './operations.ts';
 import { peopleRoutes } from './people.ts';
@@ -71,6 +73,19 @@ export function apiRouter(parts: ApiParts, routes: Route[]): Router {
   router.use(authenticate(parts.access, parts.signIn, parts.site));
   router.use(express.json({ limit: mostBytes }));
   router.use(express.text({ type: 'text/csv', limit: mostBytes }));
+  // People know addresses, not ids. Only whoever may list the users is told by the answer that somebody is one.
+  router.param('accountUserId', (request, response, next, value: string) => {
+    const { asker } = response.locals.caller as Caller;
+    if (!looksLikeAddress(value) || !parts.administration || !mayDo(asker, 'users.list').allowed) return next();
+    parts.administration
+      .usersByEmail([value])
+      .then((found) => {
+        const user = [...found.values()][0];
+        if (user) request.params.accountUserId = user.accountUserId;
+        next();
+      })
+      .catch(next);
+  });
   for (const route of routes) router[route.method](route.path.replace(/\{(\w+)\}/g, ':$1'), handlerOf(route));
   router.use((request) => {
     const at = request.originalUrl.split('?')[0];

@@ -47,7 +47,7 @@ export async function openAccountGround(
   };
   const settings = { plan, heir: null };
   const founder = 'founder@contoso.com';
-  await foundAccount(connection, { name: 'Founder', email: founder, pools, plan });
+  await foundAccount(connection, { name: 'Founder', email: founder, pools, plan, isNamed: false });
   const account = openBuiltinAccount(connection, settings);
   return {
     account,

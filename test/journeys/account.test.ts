@@ -109,6 +109,10 @@ describe.each(backendNames)('the built-in account on %s', (backend) => {
       expect(found.body.total).toBe(1);
       const none = await usher.api('GET', '/account/users?filter=%25');
       expect(none.body.items).toEqual([]);
+      const { email } = found.body.items[0];
+      expect((await usher.api('GET', `/account/users/${email}`)).body.name).toBe('Žofia Filterová');
+      expect((await usher.api('GET', '/account/users/nobody@example.com')).status).toBe(404);
+      expect((await usher.api('GET', `/account/permissions?user=${email}`)).body.role).toBe('Administrator');
     });
 
     test('the list goes on behind its cursor in every sort and direction, and shows each user once', async () => {
