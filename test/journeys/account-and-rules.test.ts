@@ -267,6 +267,108 @@ describe('the line for a seat', () => {
   });
 });
 
+describe('plan and pools', () => {
+  const withPolicy = (pools: string, plan: string, databaseUrl?: string) =>
+    startUsher({
+      policy: policy(pools)
+        .replace('plan: paid', `plan: ${plan}`)
+        .replace(/.*Chatters.*\n/, ''),
+      workers: false,
+      ...(databaseUrl ? { databaseUrl } : {}),
+    });
+  const restarted = async (usherBefore: Usher, pools: string, plan: string): Promise<Usher> => {
+    await usherBefore.running.close();
+    await usherBefore.sandbox.close();
+    return withPolicy(pools, plan, usherBefore.databaseUrl);
+  };
+
+  test('with one license a choice of type is refused with that reason, and nobody needs one', async () => {
+    const small = await withPolicy('scheduled-meetings: 1', 'paid');
+    try {
+      const chosen = await small.api('POST', '/account/users', { name: 'A', email: 'a@example.com', role: 'Member' });
+      expect([chosen.status, chosen.body.code]).toEqual([409, 'one_license_account']);
+      expect(chosen.body.detail).toContain('rule 4');
+      const made = await small.api('POST', '/account/users', { name: 'A', email: 'a@example.com' });
+      expect(made.body.role).toBe('Member');
+      const changed = await small.api('PATCH', `/account/users/${made.body.accountUserId}`, { role: 'Administrator' });
+      expect(changed.body.code).toBe('one_license_account');
+    } finally {
+      await small.close();
+    }
+  });
+
+  test('a paid plan gives an Administrator the license when one is there, and says when none is', async () => {
+    let account = await withPolicy('scheduled-meetings: 2', 'free');
+    const first = account;
+    try {
+      const members = await Promise.all(
+        ['a', 'b'].map(
+          async (name) =>
+            (
+              await account.api('POST', '/account/users', {
+                name,
+                email: `${name}@example.com`,
+                licenses: ['scheduled-meetings'],
+              })
+            ).body,
+        ),
+      );
+      expect(members.map((member) => member.licenses)).toEqual([['scheduled-meetings'], ['scheduled-meetings']]);
+      account = await restarted(account, 'scheduled-meetings: 2', 'paid');
+      expect((await account.api('GET', '/alerts')).body.items).toMatchObject([
+        { kind: 'no_licensed_administrator', resolvedAt: null },
+      ]);
+      await account.api('DELETE', `/account/users/${members[0].accountUserId}`);
+      account = await restarted(account, 'scheduled-meetings: 2', 'paid');
+      const founder = (await account.api('GET', '/account/users?role=Administrator')).body.items[0];
+      expect(founder.licenses).toEqual(['scheduled-meetings']);
+      expect((await account.api('GET', '/alerts')).body.items[0].resolvedAt).not.toBeNull();
+    } finally {
+      await account.close();
+      await first.close().catch(() => undefined);
+    }
+  });
+
+  test('a pool that shrank below what was given comes down as seats come back, and one that grew serves the line', async () => {
+    let account = await withPolicy('scheduled-meetings: 4', 'paid');
+    const first = account;
+    try {
+      const ids: string[] = [];
+      for (const name of ['a', 'b', 'c'])
+        ids.push(
+          (
+            await account.api('POST', '/account/users', {
+              name,
+              email: `${name}@example.com`,
+              licenses: ['scheduled-meetings'],
+            })
+          ).body.accountUserId,
+        );
+      account = await restarted(account, 'scheduled-meetings: 2', 'paid');
+      const pool = async () => (await account.api('GET', '/account/licenses')).body.items[0];
+      expect(await pool()).toMatchObject({ bought: 4, assigned: 4 });
+      for (const id of ids) await account.api('DELETE', `/account/users/${id}`);
+      expect(await pool()).toMatchObject({ bought: 2, assigned: 1 });
+      await account.api('POST', '/account/users', {
+        name: 'd',
+        email: 'd@example.com',
+        licenses: ['scheduled-meetings'],
+      });
+      const late = (await account.api('POST', '/account/users', { name: 'e', email: 'e@example.com' })).body
+        .accountUserId;
+      expect(
+        (await account.api('POST', `/account/users/${late}/licenses`, { kind: 'scheduled-meetings', wait: true }))
+          .status,
+      ).toBe(202);
+      account = await restarted(account, 'scheduled-meetings: 3', 'paid');
+      expect((await account.api('GET', `/account/users/${late}`)).body.licenses).toEqual(['scheduled-meetings']);
+    } finally {
+      await account.close();
+      await first.close().catch(() => undefined);
+    }
+  });
+});
+
 describe('who may become whom', () => {
   test('a directory does not change the address of somebody whom a hand made an Administrator', async () => {
     const boss = await pushed();
