@@ -16,6 +16,7 @@ import { openDirectory } from './graph/directory.ts';
 import { openIdentityPlatform } from './graph/sign-in.ts';
 import { countInFlight } from './in-flight.ts';
 import { applyPolicy, reconsiderPeople } from './intake/apply-policy.ts';
+import { type Importer, openImporter } from './intake/csv/importer.ts';
 import { openPoller } from './intake/graph/poller.ts';
 import { gatherHints, openIntake } from './intake/record-change.ts';
 import { defaultScimLimits } from './intake/scim/limits.ts';
@@ -257,6 +258,10 @@ async function build(
       now,
       oneSource: policy.sources.filter((source) => source.kind === 'scim').length <= 1 && polled.length === 0,
     });
+    const importer = openImporter({ store, account, policy, hints, log, now });
+    closers.push(
+      keepImporting(importer, (error) => log.warn({ err: error }, 'an import could not go on; it is tried again')),
+    );
     const requestLog = openRequestLog(store, log);
     const app = buildApp({
       scim: {
@@ -277,6 +282,7 @@ async function build(
         wakeUps,
         policy,
         administration,
+        importer,
         signIn,
         site,
         log,
@@ -367,6 +373,28 @@ function keepPolling(pollers: ReturnType<typeof openPoller>[], onError: (error: 
     };
   });
   return async () => void (await Promise.all(loops.map((stop) => stop())));
+}
+
+/** Imports that are to be applied go on in whichever serving process takes them, also after a crash. */
+function keepImporting(importer: Importer, onError: (error: unknown) => void): () => Promise<void> {
+  let stopped = false;
+  let running: Promise<unknown> = Promise.resolve();
+  let idle = true;
+  const timer = setInterval(() => {
+    if (!idle) return;
+    idle = false;
+    running = importer
+      .work(() => stopped)
+      .catch(onError)
+      .finally(() => {
+        idle = true;
+      });
+  }, 500);
+  return async () => {
+    stopped = true;
+    clearInterval(timer);
+    await running;
+  };
 }
 
 async function openDatabaseServer(

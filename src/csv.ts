@@ -1,4 +1,5 @@
 /** Tables that people make in a spreadsheet: RFC 4180, with a BOM, semicolons or tabs where their country's settings put them, headings in any order and case. */
+import { parse as parseStream } from 'csv-parse';
 import { CsvError, parse } from 'csv-parse/sync';
 import { UsherError } from './errors.ts';
 
@@ -18,26 +19,8 @@ export function readCsv(
   most: number,
 ): CsvRow[] {
   const first = text.replace(/^\uFEFF/, '').split(/\r\n|\n|\r/, 1)[0] ?? '';
-  const delimiter = [',', ';', '\t'].sort((a, b) => first.split(b).length - first.split(a).length)[0] ?? ',';
-  const meant = (heading: string): string => {
-    const plain = heading.toLowerCase().replace(/[\s_-]/g, '');
-    const found = Object.entries(known).find(
-      ([name, others]) => name.toLowerCase() === plain || others.includes(plain),
-    );
-    return found?.[0] ?? `?${heading}`;
-  };
-  const columns = (headings: string[]): string[] => {
-    const names = headings.map(meant);
-    const absent = needed.filter((name) => !names.includes(name));
-    if (absent.length > 0)
-      throw new UsherError(
-        'invalid_syntax',
-        `The CSV has no column ${absent.join(', ')}; its first line says ${headings.slice(0, 20).join(', ').slice(0, 300)}. Known: ${Object.keys(known).join(', ')}.`,
-      );
-    const twice = names.find((name, index) => names.indexOf(name) < index && !name.startsWith('?'));
-    if (twice) throw new UsherError('invalid_syntax', `The CSV has the column ${twice} twice.`);
-    return names;
-  };
+  const delimiter = delimiterOf(first);
+  const columns = (headings: string[]): string[] => columnsOf(headings, known, needed);
   try {
     const rows = parse(text, {
       bom: true,
@@ -54,4 +37,162 @@ export function readCsv(
     if (!(error instanceof CsvError)) throw error;
     throw new UsherError('invalid_syntax', `The CSV can not be read: ${error.message}`, { cause: error });
   }
+}
+
+const delimiterOf = (firstLine: string): string =>
+  [',', ';', '\t'].sort((a, b) => firstLine.split(b).length - firstLine.split(a).length)[0] ?? ',';
+
+/** A heading that nobody knows is kept under a name that no column has. */
+export function columnsOf(
+  headings: string[],
+  known: Record<string, readonly string[]>,
+  needed: readonly (string | readonly string[])[],
+): string[] {
+  const meant = (heading: string): string => {
+    const plain = heading.toLowerCase().replace(/[^\p{L}\p{N}]/gu, '');
+    const found = Object.entries(known).find(
+      ([name, others]) => name.toLowerCase() === plain || others.includes(plain),
+    );
+    return found?.[0] ?? `?${heading}`;
+  };
+  const names = headings.map(meant);
+  const absent = needed.filter((wanted) => ![wanted].flat().some((name) => names.includes(name)));
+  if (absent.length > 0)
+    throw new UsherError(
+      'invalid_syntax',
+      `The CSV has no column ${absent.map((wanted) => [wanted].flat().join(' or ')).join(', ')}; its first line says ${headings.slice(0, 20).join(', ').slice(0, 300)}. Known: ${Object.keys(known).join(', ')}.`,
+    );
+  // A second column of one meaning is left alone: exports hold both a name and a display name.
+  return names.map((name, index) =>
+    names.indexOf(name) < index && !name.startsWith('?') ? `?${headings[index]}` : name,
+  );
+}
+
+export interface StreamedTable {
+  /** The headings as they were written. */
+  headings: string[];
+  rows: AsyncIterable<CsvRow>;
+}
+
+/**
+ * A table of any length, row by row. UTF-8 and UTF-16 are told apart by their byte order mark; a text that is neither is refused. A row that can not be read
+ * comes as a row with the fault under `?fault`, and the reading goes on behind it.
+ */
+export async function streamCsv(
+  bytes: AsyncIterable<Buffer>,
+  known: Record<string, readonly string[]>,
+  needed: readonly (string | readonly string[])[],
+  mostBytes: number,
+): Promise<StreamedTable> {
+  const text = decoded(bytes, mostBytes)[Symbol.asyncIterator]();
+  let head = '';
+  for (;;) {
+    const next = await text.next();
+    if (!next.done) head += next.value;
+    if (next.done || /[\r\n]/.test(head.trimStart()) || head.length > 65_536) break;
+  }
+  const first = head.trimStart().split(/\r\n|\n|\r/, 1)[0] ?? '';
+  if (first.trim() === '') throw new UsherError('invalid_syntax', 'The file is empty.');
+  let headings: string[] = [];
+  let fault: unknown = null;
+  const parser = parseStream({
+    bom: true,
+    delimiter: delimiterOf(first),
+    trim: true,
+    skip_empty_lines: true,
+    relax_column_count: true,
+    max_record_size: 100_000,
+    info: true,
+    columns: (line: string[]) => {
+      headings = line;
+      return columnsOf(line, known, needed);
+    },
+  });
+  const feeding = (async () => {
+    const write = async (part: string): Promise<void> => {
+      if (!parser.write(part)) await new Promise<void>((resolve) => parser.once('drain', () => resolve()));
+    };
+    await write(head);
+    for (let next = await text.next(); !next.done && !parser.destroyed; next = await text.next())
+      await write(next.value);
+    parser.end();
+  })().catch((error: unknown) => {
+    fault = error;
+    parser.destroy(error as Error);
+  });
+  const iterator = parser[Symbol.asyncIterator]() as AsyncIterator<{
+    record: Record<string, string>;
+    info: { lines: number };
+  }>;
+  const explain = (error: unknown): unknown => {
+    const cause = fault ?? error;
+    if (
+      !(cause instanceof CsvError) &&
+      (cause as { name?: string }).name !== 'CsvError' &&
+      !String((cause as Error).message).startsWith('Invalid')
+    )
+      return cause;
+    return new UsherError('invalid_syntax', `The CSV can not be read: ${(cause as Error).message}`, { cause });
+  };
+  let ahead: IteratorResult<{ record: Record<string, string>; info: { lines: number } }>;
+  try {
+    ahead = await iterator.next();
+  } catch (error) {
+    throw explain(error);
+  }
+  async function* rows(): AsyncGenerator<CsvRow> {
+    try {
+      for (let next = ahead; !next.done; next = await iterator.next())
+        yield { line: next.value.info.lines, values: next.value.record };
+      await feeding;
+      if (fault) throw fault;
+    } catch (error) {
+      throw explain(error);
+    }
+  }
+  return { headings, rows: rows() };
+}
+
+async function* decoded(bytes: AsyncIterable<Buffer>, mostBytes: number): AsyncGenerator<string> {
+  let decoder: InstanceType<typeof TextDecoder> | null = null;
+  let total = 0;
+  const decode = (part: Buffer | undefined): string => {
+    try {
+      return decoder?.decode(part, { stream: part !== undefined }) ?? '';
+    } catch {
+      throw new UsherError(
+        'invalid_syntax',
+        'The file is neither UTF-8 nor UTF-16. In Excel, save it as «CSV UTF-8 (comma delimited)».',
+      );
+    }
+  };
+  let held: Buffer = Buffer.alloc(0);
+  for await (const piece of bytes) {
+    total += piece.length;
+    if (total > mostBytes)
+      throw new UsherError('payload_too_large', `The file is larger than ${mostBytes} bytes; send it in parts.`);
+    // Two bytes tell the encoding.
+    const part: Buffer = held.length > 0 ? Buffer.concat([held, piece]) : piece;
+    if (!decoder && part.length < 2) {
+      held = part;
+      continue;
+    }
+    held = Buffer.alloc(0);
+    decoder ??= new TextDecoder(
+      part[0] === 0xff && part[1] === 0xfe ? 'utf-16le' : part[0] === 0xfe && part[1] === 0xff ? 'utf-16be' : 'utf-8',
+      { fatal: true },
+    );
+    yield decode(part);
+  }
+  decoder ??= new TextDecoder('utf-8', { fatal: true });
+  if (held.length > 0) yield decode(held);
+  yield decode(undefined);
+}
+
+/** RFC 4180; a text that a spreadsheet would take for a formula is led by a quote. */
+export function csvLine(cells: readonly string[]): string {
+  return `${cells
+    .map((cell) => (/^[=+\-@\t\r]/.test(cell) ? `'${cell}` : cell))
+    .map((cell) => (/[",\r\n;]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell))
+    .join(',')}\r\n`;
 }

@@ -6,7 +6,9 @@ import type { AccountPage, AccountUser, SeatAnswer, UserChanges } from './domain
 import type { BrakeAnswer } from './domain/brake.ts';
 import type { Condition, Conditions } from './domain/conditions.ts';
 import type { Candidate } from './domain/correlate.ts';
+import type { CsvFields } from './domain/csv-people.ts';
 import type { DedicatedMailbox, MailboxDelivery, MailboxReading } from './domain/delegation.ts';
+import type { ImportSummary, PlannedRow } from './domain/import-plan.ts';
 import type { Lane, Step } from './domain/next-steps.ts';
 import type { RemovalState } from './domain/offboard.ts';
 import type { DirectoryUser, Leave, Lifecycle, Person, Role, Wish } from './domain/person.ts';
@@ -616,8 +618,92 @@ export interface SyncStore {
   keepSubscriptions(source: string, subscriptions: Subscriptions): Promise<void>;
 }
 
+export type ImportState = 'reading' | 'planned' | 'applying' | 'stopped' | 'done' | 'failed';
+
+export interface Import {
+  importId: string;
+  source: string;
+  name: string;
+  state: ImportState;
+  fileHash: string | null;
+  planHash: string | null;
+  policyVersion: string;
+  columns: string[];
+  summary: ImportSummary | null;
+  failure: string | null;
+  createdBy: string;
+  createdAt: Date;
+  appliedBy: string | null;
+  appliedAt: Date | null;
+  finishedAt: Date | null;
+}
+
+/** How far it is: rows by what became of them, and the people behind them by condition. */
+export interface ImportProgress {
+  rows: Record<'waiting' | 'applied' | 'plan_stale' | 'failed' | 'left', number>;
+  people: number;
+  ready: number;
+  conditions: Record<string, number>;
+}
+
+/** A row with what the plan saw; `fields` is null where nothing is to be written. */
+export interface ImportRow extends PlannedRow {
+  cells: Record<string, string>;
+  fields: CsvFields | null;
+  resourceId: string | null;
+  version: number | null;
+  generation: number | null;
+  state: 'waiting' | 'applied' | 'plan_stale' | 'failed' | 'left';
+  result: string | null;
+}
+
+/** What is known of one row's human when the plan is made. */
+export interface RowSight {
+  /** The source's own user of that key. */
+  own: { stored: StoredUser; all: PersonWithSources } | null;
+  candidates: Candidate[];
+  people: Map<string, PersonWithSources>;
+}
+
+export interface ImportStore {
+  beginImport(source: string, name: string, policyVersion: string, by: string): Promise<string>;
+  /** For each of these users of the source, what is known of who they might be. */
+  rowSights(users: DirectoryUser[]): Promise<RowSight[]>;
+  /** By personId: whether the delegation is true, false or unknown, and which licenses their users hold. */
+  peopleFacts(personIds: string[]): Promise<Map<string, { delegation: string; licenses: string[] }>>;
+  addRows(importId: string, rows: Omit<ImportRow, 'state' | 'result'>[]): Promise<void>;
+  endReading(
+    importId: string,
+    end:
+      | { state: 'planned'; fileHash: string; planHash: string; columns: string[]; summary: ImportSummary }
+      | { state: 'failed'; failure: string },
+  ): Promise<void>;
+  import(importId: string): Promise<Import | null>;
+  imports(limit: number): Promise<Import[]>;
+  importProgress(importId: string): Promise<ImportProgress>;
+  importRows(
+    importId: string,
+    query: { kind?: string | undefined; state?: string | undefined; after: number; limit: number },
+  ): Promise<ImportRow[]>;
+  /** The newest plan of the same file that was not applied. */
+  planOfFile(fileHash: string, exceptId: string): Promise<Import | null>;
+  /** From `from` to `to`; false when it is in another state by now. */
+  moveImport(importId: string, from: ImportState[], to: ImportState, by: string | null): Promise<boolean>;
+  /** An import that is to be applied and that nobody works on; it is ours for `leaseSeconds`. */
+  claimImport(leaseSeconds: number): Promise<Import | null>;
+  /** Goes on being ours; false when it was stopped or taken over. */
+  holdImport(importId: string, leaseSeconds: number): Promise<boolean>;
+  waitingRows(importId: string, limit: number): Promise<ImportRow[]>;
+  settleRows(
+    importId: string,
+    rows: { line: number; state: ImportRow['state']; result: string | null; personId: string | null }[],
+  ): Promise<void>;
+  finishImport(importId: string): Promise<void>;
+}
+
 export interface Store
   extends SyncStore,
+    ImportStore,
     IntakeStore,
     StepStore,
     AdminStore,

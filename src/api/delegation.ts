@@ -1,5 +1,6 @@
 /** `/api/v1/delegation`: who is not delegated and why, the script that mends it, and "look again now". */
 import { z } from 'zod';
+import { csvLine } from '../csv.ts';
 import { reasons } from '../domain/conditions.ts';
 import { delegationHelp } from '../domain/delegation-help.ts';
 import { delegationScript } from '../domain/delegation-script.ts';
@@ -168,12 +169,4 @@ function row({ known, displayName, userName, email }: ShownPerson): Record<(type
     checkedAt: delegation.checkedAt?.toISOString() ?? '',
     personId: person.personId,
   };
-}
-
-/** RFC 4180; a text that a spreadsheet would take for a formula is led by a quote. */
-function csvLine(cells: readonly string[]): string {
-  return `${cells
-    .map((cell) => (/^[=+\-@\t\r]/.test(cell) ? `'${cell}` : cell))
-    .map((cell) => (/[",\r\n;]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell))
-    .join(',')}\r\n`;
 }

@@ -119,7 +119,9 @@ function operationOf(route: Route): Record<string, unknown> {
             },
           },
         }
-      : {}),
+      : route.csv
+        ? { requestBody: { required: true, content: { 'text/csv': { schema: { type: 'string' } } } } }
+        : {}),
     responses: {
       ...Object.fromEntries(
         Object.entries(route.answers).map(([status, answer]) => [

@@ -13,6 +13,7 @@ import type { Log } from '../log.ts';
 import type {
   AccessStore,
   AdminStore,
+  ImportStore,
   RequestLogStore,
   SchedulingAccount,
   ShownPerson,
@@ -24,13 +25,15 @@ import { pageRoutes } from './account-pages.ts';
 import { userRoutes } from './account-users.ts';
 import { authenticate, type Caller, type Site } from './caller.ts';
 import { delegationRoutes } from './delegation.ts';
+import { type ImportParts, importRoutes } from './imports.ts';
 import { operationRoutes } from './operations.ts';
 import { peopleRoutes } from './people.ts';
 import { handlerOf, type Route } from './route.ts';
 import { sessionRoutes } from './session.ts';
 
 export interface ApiParts {
-  store: AdminStore & AccessStore & RequestLogStore & SyncStore & Pick<StepStore, 'wakeWaitingForSeats'>;
+  store: AdminStore & AccessStore & RequestLogStore & SyncStore & ImportStore & Pick<StepStore, 'wakeWaitingForSeats'>;
+  importer: ImportParts['importer'];
   access: Access;
   account: SchedulingAccount;
   /** Null where the account is somebody else's product: it is administered there. */
@@ -58,6 +61,7 @@ export function apiRoutes(parts: ApiParts): Route[] {
   return [
     ...peopleRoutes({ ...parts, findOne }),
     ...delegationRoutes({ ...parts, findOne }),
+    ...importRoutes(parts),
     ...operationRoutes({ ...parts, findOne }),
     ...(administration
       ? [...userRoutes({ ...parts, administration }), ...pageRoutes({ ...parts, administration })]
@@ -72,7 +76,12 @@ export function apiRouter(parts: ApiParts, routes: Route[]): Router {
   const router = express.Router();
   router.use(authenticate(parts.access, parts.signIn, parts.site));
   router.use(express.json({ limit: mostBytes }));
-  router.use(express.text({ type: 'text/csv', limit: mostBytes }));
+  // A table of people is read row by row by its own route, whatever its length.
+  router.use((request, response, next) =>
+    request.path === '/imports'
+      ? next()
+      : express.text({ type: 'text/csv', limit: mostBytes })(request, response, next),
+  );
   // People know addresses, not ids. Only whoever may list the users is told by the answer that somebody is one.
   router.param('accountUserId', (request, response, next, value: string) => {
     const { asker } = response.locals.caller as Caller;

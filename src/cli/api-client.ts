@@ -1,6 +1,7 @@
 /** How the CLI talks to a running `usher serve`: over its API, like everybody else. */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
+import { Readable } from 'node:stream';
 
 export interface ApiTarget {
   url: string;
@@ -22,6 +23,8 @@ export interface ApiClient {
   get(path: string): Promise<Record<string, unknown>>;
   /** An answer that is no JSON: CSV, a script. */
   text(path: string): Promise<string>;
+  /** A table, as it is read. */
+  upload(path: string, csv: Readable): Promise<Record<string, unknown>>;
   send(method: 'POST' | 'DELETE', path: string, body?: unknown): Promise<Record<string, unknown>>;
 }
 
@@ -31,6 +34,7 @@ export function openApiClient(target: ApiTarget): ApiClient {
     at: string,
     body?: unknown,
     plain = false,
+    csv?: Readable,
   ): Promise<Record<string, unknown> | string> => {
     let response: Response;
     try {
@@ -38,10 +42,14 @@ export function openApiClient(target: ApiTarget): ApiClient {
         method,
         headers: {
           authorization: `Bearer ${target.token}`,
-          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+          ...(csv ? { 'content-type': 'text/csv' } : body === undefined ? {} : { 'content-type': 'application/json' }),
         },
-        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-        signal: AbortSignal.timeout(60_000),
+        ...(csv
+          ? { body: Readable.toWeb(csv) as unknown as ReadableStream, duplex: 'half' as const }
+          : body === undefined
+            ? {}
+            : { body: JSON.stringify(body) }),
+        signal: AbortSignal.timeout(csv ? 1_800_000 : 60_000),
       });
     } catch {
       throw new ApiRefusal(
@@ -73,6 +81,7 @@ export function openApiClient(target: ApiTarget): ApiClient {
   return {
     get: async (at) => (await call('GET', at)) as Record<string, unknown>,
     text: async (at) => (await call('GET', at, undefined, true)) as string,
+    upload: async (at, csv) => (await call('POST', at, undefined, false, csv)) as Record<string, unknown>,
     send: async (method, at, body) => (await call(method, at, body)) as Record<string, unknown>,
   };
 }

@@ -16,6 +16,7 @@ import { migrate } from '../store/migrate.ts';
 import { type ApiClient, ApiRefusal, findTarget, keepTarget, openApiClient } from './api-client.ts';
 import { delegationCommands } from './delegation.ts';
 import { demo } from './demo.ts';
+import { onboardCommand } from './onboard.ts';
 import { type PersonShown, peopleTable, personCard, type SummaryShown, summaryText } from './show.ts';
 import { table } from './table.ts';
 
@@ -225,6 +226,9 @@ export async function main(argv: string[], env: NodeJS.ProcessEnv): Promise<numb
   }
 
   delegationCommands(program, api, say);
+  onboardCommand(program, api, say, (code) => {
+    exitCode = code;
+  });
 
   const token = program.command('token').description('SCIM tokens; two may be live per source, for rotation');
   token

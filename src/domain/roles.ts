@@ -189,6 +189,8 @@ export const operations = {
   'people.offboard': op('manage_users', 'operator'),
   // An Administrator's decision is taken back by an Administrator.
   'people.keep': op('manage_users'),
+  'imports.read': op('make_reports', ...everyOperator),
+  'imports.write': op('manage_users', 'operator', 'exchange_admin'),
   'people.personal_data': op('manage_users'),
   'runs.read': op('make_reports', ...everyOperator),
   'runs.decide': op('manage_users', 'operator'),

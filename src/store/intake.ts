@@ -2,6 +2,7 @@
 import type pg from 'pg';
 import type { Candidate } from '../domain/correlate.ts';
 import { foldAddress } from '../domain/email-address.ts';
+import type { DirectoryUser } from '../domain/person.ts';
 import { UsherError } from '../errors.ts';
 import type { Cause, IntakeStore, PersonChange, StoredUser, UserToWrite } from '../ports.ts';
 import { commit, type Database, type Named, repeatable, run } from './database.ts';
@@ -428,15 +429,7 @@ export async function createCorrelated(
 
 async function findCandidates(client: pg.PoolClient, write: UserToWrite): Promise<Candidate[]> {
   const { user } = write;
-  const { rows } = await client.query<{
-    person_id: string;
-    source: string;
-    external_id: string | null;
-    user_name_key: string;
-    entra_object_id: string | null;
-    addresses: string[];
-    deleted_at: Date | null;
-  }>(
+  const { rows } = await client.query<CandidateRow>(
     `select person_id, source, external_id, user_name_key, entra_object_id, addresses, deleted_at from directory_users
      where (source = $1 and external_id = $2) or (source = $1 and user_name_key = $3 and deleted_at is not null) or entra_object_id = $4
        or addresses[1] = any ($5::text[]) or (cardinality(addresses) > 1 and addresses && $5::text[])`,
@@ -453,6 +446,21 @@ async function findCandidates(client: pg.PoolClient, write: UserToWrite): Promis
   ) {
     throw new UsherError('uniqueness', 'externalId is used by another user of this source.');
   }
+  return candidatesFrom(rows, user);
+}
+
+/** What the matching needs of a directory user's row. */
+export interface CandidateRow {
+  person_id: string;
+  source: string;
+  external_id: string | null;
+  user_name_key: string;
+  entra_object_id: string | null;
+  addresses: string[];
+  deleted_at: Date | null;
+}
+
+export function candidatesFrom(rows: CandidateRow[], user: DirectoryUser): Candidate[] {
   const candidates: Candidate[] = [];
   for (const row of rows) {
     const ownSource = rows.filter((other) => other.person_id === row.person_id && other.source === user.source);

@@ -4,6 +4,7 @@ import { accessStore } from './access.ts';
 import { adminStore } from './admin.ts';
 import { type Database, translate } from './database.ts';
 import { groupStore } from './groups.ts';
+import { importStore } from './imports.ts';
 import { intakeStore } from './intake.ts';
 import { policyStore } from './policy.ts';
 import { requestLogStore } from './request-log.ts';
@@ -21,6 +22,7 @@ export function openStore(database: Database, groupsMatter = true): Store {
     ...groupStore(database, groupsMatter),
     ...requestLogStore(database.pool),
     ...syncStore(database, groupsMatter),
+    ...importStore(database),
     async ping() {
       await database.pool.query('select 1').catch((error: unknown) => {
         throw translate(error);

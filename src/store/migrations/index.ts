@@ -4,6 +4,7 @@ import { sql as scim } from './0003-scim.ts';
 import { sql as lookups } from './0004-lookups.ts';
 import { sql as directorySync } from './0005-directory-sync.ts';
 import { sql as accountWhole } from './0006-account-whole.ts';
+import { sql as imports } from './0007-imports.ts';
 
 /** In order; a released migration never changes. */
 export const migrations: Record<string, string> = {
@@ -13,4 +14,5 @@ export const migrations: Record<string, string> = {
   '0004-lookups': lookups,
   '0005-directory-sync': directorySync,
   '0006-account-whole': accountWhole,
+  '0007-imports': imports,
 };
