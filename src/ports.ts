@@ -800,8 +800,8 @@ export interface SchedulingAccount {
   deleteUser(accountUserId: string, heirId: string | null, fence: Fence): Promise<void>;
   claimSeat(claim: SeatClaim, fence: Fence): Promise<SeatAnswer>;
   freeSeats(accountUserId: string, kinds: string[], fence: Fence): Promise<void>;
-  /** Takes the person out of every waiting list. */
-  leaveWaitingList(personId: string): Promise<void>;
+  /** Takes the person out of every line that a rule brought them into; `byHandToo`: out of those where an Administrator put them as well. */
+  leaveWaitingList(personId: string, byHandToo: boolean): Promise<void>;
   pagesNamed(linkNames: string[]): Promise<AccountPage[]>;
   pagesOwnedBy(accountUserId: string): Promise<AccountPage[]>;
   /** Gives the page to its new owner, from the one it was seen with; enabled or disabled as said, in the same act. */

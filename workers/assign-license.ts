@@ -50,7 +50,7 @@ async function run({
   const taken = missing.find((kind) => person.kept[`license:${kind}`]);
   const hand = taken ? person.kept[`license:${taken}`] : undefined;
   missing = missing.filter((kind) => !person.kept[`license:${kind}`]);
-  if (wish.licenses.length === 0 && !plan) await account.leaveWaitingList(person.personId);
+  if (wish.licenses.length === 0 && !plan) await account.leaveWaitingList(person.personId, false);
   if (plan && missing.length + surplus.length > 0) {
     return {
       verdict: null,
@@ -87,6 +87,8 @@ async function run({
     await wakeOthers('assign-license', await store.wakeWaitingForSeats());
     did.push({ action: 'license.unassigned', before: { kinds: surplus }, after: null });
   }
+  if ([...answers.values()].some((answer) => !answer.assigned && answer.why === 'cap' && answer.left))
+    await wakeOthers('assign-license', await store.wakeWaitingForSeats());
   // Read back: the seat is true when the account shows it.
   const after = missing.length > 0 ? await account.findById(user.accountUserId) : user;
   const held = (after ?? user).licenses.map((license) => license.kind);

@@ -15,7 +15,7 @@ const mostRounds = 12;
 
 async function run(context: StepContext): Promise<StepOutcome> {
   const { person, account, policy, now, plan, did } = context;
-  if (!plan) await account.leaveWaitingList(person.personId);
+  if (!plan) await account.leaveWaitingList(person.personId, true);
   for (let round = 0; round < mostRounds; round++) {
     const sight = await look(context);
     const decision = decideOffboard(person, sight, policy, now);

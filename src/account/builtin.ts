@@ -80,6 +80,16 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
           [accountUserId, personId],
         );
         if (!rowCount) throw new UsherError('account_refused', 'The user belongs to another person already.');
+        // One place a human: the one by hand is the person's from now on.
+        await client.query(
+          `update account_waiting w set person_id = $2 where account_user_id = $1
+             and not exists (select 1 from account_waiting o where o.kind = w.kind and o.person_id = $2)`,
+          [accountUserId, personId],
+        );
+        await client.query('delete from account_waiting where account_user_id = $1 and person_id <> $2', [
+          accountUserId,
+          personId,
+        ]);
         await applyChanges(client, accountUserId, changes, settings);
       });
       return mustFind(accountUserId);
@@ -161,12 +171,14 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
       });
     },
 
-    async leaveWaitingList(personId) {
+    async leaveWaitingList(personId, byHandToo) {
       // Nearly nobody waits: no transaction for those who do not.
-      const places = await database.query('in-a-line', 'select 1 from account_waiting where person_id = $1 limit 1', [
-        personId,
-      ]);
-      if (places.length > 0) await change(database, (client) => leaveLines(client, personId));
+      const places = await database.query(
+        'in-a-line',
+        'select 1 from account_waiting where person_id = $1 or account_user_id = (select account_user_id from account_users where person_id = $1) limit 1',
+        [personId],
+      );
+      if (places.length > 0) await change(database, (client) => leaveLines(client, personId, byHandToo));
     },
 
     async pagesNamed(linkNames) {

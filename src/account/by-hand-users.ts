@@ -11,8 +11,16 @@ import { UsherError } from '../errors.ts';
 import { checkMatch, etagOf, keptBy, lockPersonBehind, once, ruling, touchPerson, writeHistory } from './acts.ts';
 import { type AccountDatabase, type AccountSettings, change, isUuid } from './database.ts';
 import { bindings, readCursor, searched, writeCursor } from './lists.ts';
-import { disablePagesOf } from './pages.ts';
-import { assignByHand, licenseCounts, lockLicenses, placeInLine, releaseSeats, waitingLine } from './seats.ts';
+import { disablePagesOf, enableWithLicense } from './pages.ts';
+import {
+  assignByHand,
+  licenseCounts,
+  lockLicenses,
+  placeInLine,
+  releaseSeats,
+  serveLine,
+  waitingLine,
+} from './seats.ts';
 import { applyChanges, endSignIn, guardLastAdministrator, guardRoleChoice, insertUser, removeUser } from './users.ts';
 
 interface Row {
@@ -372,6 +380,8 @@ export function userActs(database: AccountDatabase, settings: AccountSettings): 
           suspended,
         ]);
         if (suspended) await endSignIn(client, accountUserId);
+        // A place counts again, or no more: somebody may be reached by a free seat now.
+        for (const kind of row.waiting_for) await serveLine(client, kind);
         await writeHistory(client, subject, act, {
           action: suspended ? 'account.user_suspended' : 'account.user_restored',
           before: { suspended: row.suspended },
@@ -432,7 +442,12 @@ export function userActs(database: AccountDatabase, settings: AccountSettings): 
         const before = Object.hasOwn(kept, key) ? kept[key] : undefined;
         if (!before) return false;
         delete kept[key];
-        await enableAgain(client, personId, key);
+        const own = await client.query<{ account_user_id: string }>(
+          'select account_user_id from account_users where person_id = $1',
+          [personId],
+        );
+        if (key.startsWith('license:') && own.rows[0])
+          await enableWithLicense(client, own.rows[0].account_user_id, key.slice('license:'.length));
         await touchPerson(client, personId, kept);
         await writeHistory(client, personId, act, {
           action: 'account.taken_back',
@@ -470,7 +485,13 @@ export function userActs(database: AccountDatabase, settings: AccountSettings): 
                 before: null,
                 after: { kind },
               });
-            return { assigned: false as const, kind, bought: answer.bought, personId: person?.personId ?? null };
+            return {
+              assigned: false as const,
+              kind,
+              bought: answer.bought,
+              personId: person?.personId ?? null,
+              before: row.waiting_for.includes(kind),
+            };
           }
           mustBeAssigned(kind, answer);
           if (answer.assigned && !answer.already)
@@ -481,7 +502,8 @@ export function userActs(database: AccountDatabase, settings: AccountSettings): 
             });
           // Nobody's step has anything to do with a kind that no rule wishes.
           if (person && (person.kept[`license:${kind}`] || ruling(person)?.licenses.includes(kind))) {
-            const { [`license:${kind}`]: _taken, ...kept } = person.kept;
+            const { [`license:${kind}`]: taken, ...kept } = person.kept;
+            if (taken) await enableWithLicense(client, accountUserId, kind);
             await touchPerson(client, person.personId, kept);
           }
           return { assigned: true as const, kind, personId: person?.personId ?? null };
@@ -489,10 +511,11 @@ export function userActs(database: AccountDatabase, settings: AccountSettings): 
       );
       if (answer.assigned) return answer;
       const place = await placeInLine(database, kind, answer.personId ?? accountUserId, null);
+      const { before, ...rest } = answer;
       return {
-        ...answer,
+        ...rest,
         place,
-        message: `Place ${place} in the line for a «${kind}» seat; it is assigned when one is free.`,
+        message: `${before ? 'In line already: place' : 'Place'} ${place} in the line for a «${kind}» seat; it is assigned when one is free.`,
       } satisfies SeatResult;
     },
 
@@ -531,16 +554,6 @@ export function userActs(database: AccountDatabase, settings: AccountSettings): 
         return { disabledPages };
       }),
   };
-}
-
-/** Pages that the act disabled along with it are the rule's again, and the next step enables them. */
-async function enableAgain(client: pg.PoolClient, personId: string, key: string): Promise<void> {
-  if (key === `license:${schedulingLicense}`)
-    await client.query(
-      `update account_pages p set disabled_by = 'license' from account_users u
-       where u.person_id = $1 and p.owner_id = u.account_user_id and not p.enabled and p.disabled_why = 'the owner has no license'`,
-      [personId],
-    );
 }
 
 /** Whose history it is: the person's, or the user's own where there is none. */

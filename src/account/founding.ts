@@ -27,6 +27,13 @@ export async function foundAccount(
   return change(database, async (client) => {
     await client.query(`select pg_advisory_xact_lock(hashtextextended('usher/account', 0))`);
     await client.query('update account_settings set plan = $1 where plan <> $1', [founding.plan]);
+    // The ledger is counted anew: an older version beside this one would have counted twice.
+    await client.query('select 1 from account_pools order by kind for update');
+    await client.query(
+      `update account_pools p set assigned = held.count, bought = case when p.bought is not null then greatest(p.bought, held.count) end
+       from (select o.kind, (select count(*) from account_licenses l where l.kind = o.kind) as count from account_pools o) as held
+       where held.kind = p.kind and p.assigned <> held.count`,
+    );
     const shrunkTo: Record<string, number> = {};
     for (const [kind, bought] of Object.entries(founding.pools)) {
       const { rows } = await client.query<{ bought: number | null; assigned: number }>(

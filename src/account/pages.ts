@@ -53,6 +53,15 @@ export async function disablePagesOf(client: pg.PoolClient, ownerId: string, by:
   return rows.map((row) => row.link_name);
 }
 
+/** Pages that were disabled because an Administrator took the license are the rule's again, and the next step enables them. */
+export async function enableWithLicense(client: pg.PoolClient, ownerId: string, kind: string): Promise<void> {
+  if (kind !== schedulingLicense) return;
+  await client.query(
+    `update account_pages set disabled_by = 'license' where owner_id = $1 and not enabled and disabled_why = 'the owner has no license'`,
+    [ownerId],
+  );
+}
+
 /**
  * All pages of one user to another. They stay as they are where somebody was named who has the license; else they arrive disabled, by nobody's
  * decision: Usher enables what it assigns next.

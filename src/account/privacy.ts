@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import type pg from 'pg';
 import type { AccountAdministration } from '../administration.ts';
+import { looksLikeAddress } from '../domain/email-address.ts';
 import { pseudonymise } from '../domain/pseudonym.ts';
 import { UsherError } from '../errors.ts';
 import type { HistoryRow } from '../ports.ts';
@@ -130,12 +131,16 @@ export function privacyActs(database: AccountDatabase, settings: AccountSettings
             );
         }
         const known = await knownTexts(client, personId, accountUserId);
-        const keys = await identifiers(client, personId, accountUserId);
+        const addresses = await addressesOf(client, personId, accountUserId);
         const pseudonym = `erased-${createHash('sha256')
           .update(`${personId ?? ''}/${accountUserId ?? ''}`)
           .digest('hex')
           .slice(0, 12)}`;
         if (accountUserId) {
+          await client.query(
+            'update account_pages set title = null where owner_id = $1 and lower(title) like any ($2::text[])',
+            [accountUserId, known.filter((word) => word.length > 2).map(like)],
+          );
           await guardLastAdministrator(client, accountUserId, settings, 'erased');
           await removeUser(client, accountUserId, { heirId: null, actingId: act.actingId }, settings);
         }
@@ -145,8 +150,8 @@ export function privacyActs(database: AccountDatabase, settings: AccountSettings
           [personId, accountUserId],
         );
         for (const row of history) await pseudonymiseRow(client, row, known, pseudonym, false);
-        if (personId) await erasePerson(client, personId, keys, pseudonym);
-        await forgetTraces(client, accountUserId, keys, pseudonym);
+        if (personId) await erasePerson(client, personId, addresses, known, pseudonym);
+        await forgetTraces(client, accountUserId, addresses, pseudonym);
         await writeHistory(client, personId ?? accountUserId ?? id, act, {
           action: 'account.personal_data_erased',
           before: null,
@@ -158,33 +163,29 @@ export function privacyActs(database: AccountDatabase, settings: AccountSettings
   };
 }
 
-/** What they left elsewhere: as somebody who acted under a name, in sessions without a user, in kept answers, in rows of others that name them. */
+/** What they left elsewhere: sessions without a user, kept answers, rows of others that name their address. */
 async function forgetTraces(
   client: pg.PoolClient,
   accountUserId: string | null,
-  keys: string[],
+  addresses: string[],
   pseudonym: string,
 ): Promise<void> {
   await client.query('delete from account_sessions where account_user_id = $1 or lower(name) = any ($2::text[])', [
     accountUserId,
-    keys,
+    addresses,
   ]);
-  const patterns = keys.map(like);
-  await client.query('delete from account_idempotency where lower(answer::text) like any ($1::text[])', [patterns]);
-  await client.query('update provisions set requested_by = $2 where lower(requested_by) like any ($1::text[])', [
-    patterns,
-    pseudonym,
-  ]);
-  await client.query('update removals set decided_by = $2 where lower(decided_by) like any ($1::text[])', [
-    patterns,
-    pseudonym,
-  ]);
-  await client.query('update history set actor = $2 where lower(actor) like any ($1::text[])', [patterns, pseudonym]);
+  if (addresses.length === 0) return;
+  // An address as a whole, not as the end of a longer one.
+  const whole = `(^|[^a-z0-9._%+-])(${addresses.map((word) => word.replace(/[^\p{L}\p{N}@]/gu, '\\$&')).join('|')})($|[^a-z0-9-])`;
+  await client.query('delete from account_idempotency where lower(answer::text) ~ $1', [whole]);
+  await client.query('update provisions set requested_by = $2 where lower(requested_by) ~ $1', [whole, pseudonym]);
+  await client.query('update removals set decided_by = $2 where lower(decided_by) ~ $1', [whole, pseudonym]);
+  await client.query('update history set actor = $2 where lower(actor) ~ $1', [whole, pseudonym]);
   const { rows } = await client.query<StoredHistory>(
-    'select * from history where lower(before::text) like any ($1::text[]) or lower(after::text) like any ($1::text[]) for update',
-    [patterns],
+    'select * from history where lower(before::text) ~ $1 or lower(after::text) ~ $1 for update',
+    [whole],
   );
-  for (const row of rows) await pseudonymiseRow(client, row, keys, pseudonym, true);
+  for (const row of rows) await pseudonymiseRow(client, row, addresses, pseudonym, true);
 }
 
 async function pseudonymiseRow(
@@ -204,22 +205,21 @@ async function pseudonymiseRow(
   ]);
 }
 
-/** What names nobody else: addresses, names to sign in by, the providers' keys. A display name may be part of another's. */
-async function identifiers(
+/** What names nobody else. A display name may be part of another's, and a provider may choose any word for its keys. */
+async function addressesOf(
   client: pg.PoolClient,
   personId: string | null,
   accountUserId: string | null,
 ): Promise<string[]> {
   const { rows } = await client.query<{ words: (string | null)[] }>(
-    `select array[user_name, email, external_id] as words from people where person_id = $1
-     union all select array[user_name, external_id, entra_object_id] || addresses from directory_users where person_id = $1
+    `select array[user_name, email] as words from people where person_id = $1
+     union all select array[user_name] || addresses from directory_users where person_id = $1
      union all select array[email] from account_users where account_user_id = $2 or person_id = $1
      union all select array[before ->> 'email', after ->> 'email'] from history where person_id in ($1, $2)`,
     [personId, accountUserId],
   );
-  return [
-    ...new Set(rows.flatMap((row) => row.words ?? []).filter((word): word is string => (word ?? '').length > 4)),
-  ].map((word) => word.toLowerCase());
+  const words = rows.flatMap((row) => row.words ?? []).filter((word): word is string => looksLikeAddress(word ?? ''));
+  return [...new Set(words.map((word) => word.toLowerCase()))];
 }
 
 /** Every text that names them. */
@@ -240,7 +240,13 @@ async function knownTexts(
   return [...new Set(rows.flatMap((row) => row.words ?? []).filter((word): word is string => Boolean(word)))];
 }
 
-async function erasePerson(client: pg.PoolClient, personId: string, keys: string[], pseudonym: string): Promise<void> {
+async function erasePerson(
+  client: pg.PoolClient,
+  personId: string,
+  addresses: string[],
+  known: string[],
+  pseudonym: string,
+): Promise<void> {
   const { rows } = await client.query<{ resource_id: string }>(
     'select resource_id from directory_users where person_id = $1',
     [personId],
@@ -250,8 +256,20 @@ async function erasePerson(client: pg.PoolClient, personId: string, keys: string
   await client.query(
     `update scim_requests r set body = null, path = regexp_replace(path, '[?].*$', '')
      where (r.request_id, r.source) in (select substr(h.cause, 9), substr(h.actor, 6) from history h where h.person_id = $1 and h.cause like 'request:%')
-        or lower(r.path) like any ($2::text[]) or lower(r.body::text) like any ($3::text[])`,
-    [personId, [...resourceIds, ...keys].map(like), [...resourceIds, ...keys].map((key) => like(`"${key}"`))],
+        or lower(r.body::text) like any ($2::text[])`,
+    [personId, [...resourceIds, ...addresses].map((key) => like(`"${key}"`))],
+  );
+  // Providers ask before they create: a question that names them loses its words, in either spelling.
+  const words = [...resourceIds, ...known.filter((word) => word.length > 2)];
+  await client.query(
+    `update scim_requests set path = regexp_replace(path, '[?].*$', '') where position('?' in path) > 0 and lower(path) like any ($1::text[])`,
+    [
+      words.flatMap((word) => [
+        like(word),
+        like(encodeURIComponent(word)),
+        like(encodeURIComponent(word).replace(/%20/g, '+')),
+      ]),
+    ],
   );
   await client.query('delete from group_members where member_id = any ($1::uuid[])', [resourceIds]);
   await client.query('delete from directory_users where person_id = $1', [personId]);

@@ -8,7 +8,9 @@ import type { SeatAnswer } from '../domain/account.ts';
 import { forecast } from '../domain/license.ts';
 import { UsherError } from '../errors.ts';
 import type { LicenseCounts, SeatClaim } from '../ports.ts';
+import { lockPersonBehind, touchPerson, writeHistory } from './acts.ts';
 import { type AccountDatabase, change } from './database.ts';
+import { enableWithLicense } from './pages.ts';
 
 /** The answer to a claim, before the place in the line is counted. */
 export type Claimed = Exclude<SeatAnswer, { why: 'pool' }> | { assigned: false; why: 'pool'; bought: number };
@@ -44,23 +46,36 @@ export async function claimSeat(client: pg.PoolClient, claim: SeatClaim): Promis
     await client.query({ ...leaveLine, values: [claim.kind, claim.accountUserId] });
     return { assigned: true, already: true };
   }
-  if (claim.cap !== null) {
-    const capped = await client.query<{ count: string }>(
-      'select count(*) from account_licenses where kind = $1 and rule = $2',
-      [claim.kind, claim.rule],
-    );
-    if (Number(capped.rows[0]?.count) >= claim.cap) {
-      const left = await client.query({ ...leaveLine, values: [claim.kind, claim.accountUserId] });
-      // Whoever stood behind is nearer now.
-      if (left.rowCount) await serveLine(client, claim.kind);
-      return { assigned: false, why: 'cap', limit: claim.cap };
-    }
-  }
+  // A quick no before any lock; who is let through is counted again under it.
+  if (await isCapped(client, claim)) return overCap(client, claim);
   const place = { kind: claim.kind, id: claim.personId, since: claim.since, accountUserId: null, rule: claim.rule };
   const answer = await takeOrStand(client, place, true);
   if (answer !== 'reached') return answer;
+  if (await isCapped(client, claim)) return overCap(client, claim);
   await give(client, claim.accountUserId, claim.kind, true, claim.rule);
   return { assigned: true, already: false };
+}
+
+async function isCapped(client: pg.PoolClient, { kind, rule, cap }: SeatClaim): Promise<boolean> {
+  if (cap === null) return false;
+  const { rows } = await client.query<{ count: string }>({
+    name: 'account-cap',
+    text: 'select count(*) from account_licenses where kind = $1 and rule = $2',
+    values: [kind, rule],
+  });
+  return Number(rows[0]?.count) >= cap;
+}
+
+/** The rule's place is in nobody's way; one by hand is an Administrator's word and stays. */
+async function overCap(client: pg.PoolClient, { kind, personId, cap }: SeatClaim): Promise<Claimed> {
+  const left = await client.query({
+    name: 'account-leave-line-by-rule',
+    text: 'delete from account_waiting where kind = $1 and person_id = $2 and account_user_id is null',
+    values: [kind, personId],
+  });
+  // Whoever stood behind is nearer now.
+  if (left.rowCount) await serveLine(client, kind);
+  return { assigned: false, why: 'cap', limit: cap ?? 0, ...(left.rowCount ? { left: true } : {}) };
 }
 
 /** By hand, for a user without a wish for it. `wait`: into the line where no seat is free, instead of nothing. */
@@ -209,6 +224,13 @@ export async function serveLine(client: pg.PoolClient, kind: string): Promise<st
        from account_users where account_user_id = $1`,
       [accountUserId, kind],
     );
+    // Taken by hand once, waited for by hand again: the rule and its pages have it back, and the steps look.
+    const person = await lockPersonBehind(client, accountUserId);
+    if (person) {
+      const { [`license:${kind}`]: taken, ...kept } = person.kept;
+      if (taken) await enableWithLicense(client, accountUserId, kind);
+      await touchPerson(client, person.personId, kept);
+    }
     served.push(accountUserId);
   }
   return served;
@@ -287,14 +309,25 @@ export async function licenseCounts(database: AccountDatabase): Promise<Record<s
   );
 }
 
-/** Out of every line; whoever stood behind is nearer now. */
-export async function leaveLines(client: pg.PoolClient, personId: string): Promise<void> {
-  const { rows } = await client.query<{ kind: string }>({
+/** Out of every line that a rule brought somebody into, or of all; whoever stood behind is nearer now. */
+export async function leaveLines(client: pg.PoolClient, personId: string, byHandToo: boolean): Promise<void> {
+  const { rows } = await client.query<{ kind: string; by_hand: boolean }>({
     name: 'account-leave-lines',
-    text: 'delete from account_waiting where person_id = $1 and account_user_id is null returning kind',
-    values: [personId],
+    text: `delete from account_waiting where (person_id = $1 and account_user_id is null)
+        or ($2::boolean and account_user_id in (select account_user_id from account_users where person_id = $1))
+      returning kind, account_user_id is not null as by_hand`,
+    values: [personId, byHandToo],
   });
-  for (const { kind } of rows) await serveLine(client, kind);
+  for (const { kind, by_hand: byHand } of rows) {
+    if (byHand)
+      await writeHistory(
+        client,
+        personId,
+        { actor: 'usher', by: 'offboard' },
+        { action: 'account.line_left', before: { kind }, after: null },
+      );
+    await serveLine(client, kind);
+  }
 }
 
 /** Now and then: places that stopped counting by themselves (somebody left, was suspended, waits for something else) are in nobody's way. */

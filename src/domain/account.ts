@@ -39,5 +39,6 @@ export interface AccountPage {
 export type SeatAnswer =
   | { assigned: true; already: boolean }
   | { assigned: false; why: 'pool'; place: number; bought: number }
-  | { assigned: false; why: 'cap'; limit: number }
+  /** `left`: a place in the line was given up, so others are nearer. */
+  | { assigned: false; why: 'cap'; limit: number; left?: boolean }
   | { assigned: false; why: 'unknown_kind' };

@@ -30,6 +30,12 @@ const personalKeys = new Set([
   'message',
 ]);
 
+/** A word as a whole: ann@contoso.com does not stand in joann@contoso.com. */
+function withoutWord(text: string, word: string, pseudonym: string): string {
+  const escaped = word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+  return text.replace(new RegExp(`(?<![\\w.%+-])${escaped}(?![\\w-])`, 'gi'), pseudonym);
+}
+
 /**
  * Every personal value, and every text that holds one of `known`, becomes the pseudonym; numbers, switches and states stay. In a row about somebody
  * else only the texts of `known` do.
@@ -46,6 +52,7 @@ export function pseudonymise(value: unknown, known: readonly string[], pseudonym
         ]),
       );
     if (typeof part !== 'string') return part;
+    if (othersRow) return words.reduce((left, word) => withoutWord(left, word, pseudonym), part);
     const text = part.toLowerCase();
     return isPersonal || words.some((word) => text.includes(word)) ? pseudonym : part;
   };

@@ -22,7 +22,8 @@ select rule from (
   union all select 'a page without an owner' where exists (
     select 1 from account_pages p left join account_users u on u.account_user_id = p.owner_id where u.account_user_id is null)
   union all select 'somebody waits beside a free seat' where exists (
-    select 1 from account_pools p where p.bought > p.assigned and exists (select 1 from account_waiting w where w.kind = p.kind))
+    select 1 from account_pools p where p.bought > p.assigned and exists (
+      select 1 from account_waiting w join account_users u using (account_user_id) where w.kind = p.kind and not u.suspended))
 ) as broken`;
 
 const acts = [

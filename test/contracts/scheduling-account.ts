@@ -185,7 +185,7 @@ export function describeSchedulingAccount(
         expect(await ask(3)).toMatchObject({ assigned: false, place: 2 });
         expect(await ask(2)).toEqual({ assigned: true, already: false });
         for (const [index, of] of people.entries()) {
-          await account.leaveWaitingList(of.personId);
+          await account.leaveWaitingList(of.personId, false);
           if (index > 0) await account.freeSeats(of.user.accountUserId, ['scheduled-meetings'], of.fence);
         }
         expect((await account.licenseCounts())['scheduled-meetings']).toMatchObject({ assigned: 1, waiting: 0 });
@@ -204,6 +204,18 @@ export function describeSchedulingAccount(
         why: 'unknown_kind',
       });
       expect((await account.licenseCounts())['scheduled-meetings']?.waiting).toBe(0);
+    });
+
+    when(writesSeats)('a cap holds also when everybody asks at once', async () => {
+      const people = await Promise.all(Array.from({ length: 4 }, () => made()));
+      const answers = await Promise.all(
+        people.map((of) => account.claimSeat(claim(of, { rule: 'One only', cap: 1 }), of.fence)),
+      );
+      expect(answers.filter((answer) => answer.assigned)).toHaveLength(1);
+      for (const of of people) {
+        await account.leaveWaitingList(of.personId, false);
+        await account.freeSeats(of.user.accountUserId, ['scheduled-meetings'], of.fence);
+      }
     });
 
     when(writesPages)('a page is taken from whom it was seen with, and stands with one owner', async () => {

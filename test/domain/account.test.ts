@@ -82,6 +82,7 @@ describe('who may do what', () => {
       );
     expect(may('viewer')).toEqual([
       'people.read',
+      'imports.read',
       'runs.read',
       'sources.read',
       'alerts.read',
@@ -193,7 +194,10 @@ test('an erased name is gone from every row, and what happened stays', () => {
     note: 'erased-1',
     count: 3,
   });
-  // Of somebody else's row only what names the erased one goes.
+  // Of somebody else's row only what names the erased one goes, and only as a whole.
+  expect(
+    pseudonymise({ email: 'joann@contoso.com', by: 'from ann@contoso.com.' }, ['ann@contoso.com'], 'erased-1', true),
+  ).toEqual({ email: 'joann@contoso.com', by: 'from erased-1.' });
   expect(pseudonymise({ name: 'Bob', to: 'ana@contoso.com' }, ['ana@contoso.com'], 'erased-1', true)).toEqual({
     name: 'Bob',
     to: 'erased-1',

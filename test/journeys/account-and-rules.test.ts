@@ -239,6 +239,40 @@ describe('the line for a seat', () => {
     await scarce.api('DELETE', `/account/users/${waiting.accountUserId}`);
   });
 
+  test('a license that was taken by hand and waited for by hand again is the rule’s when it comes from the line', async () => {
+    await scarce.scim('POST', '/Users', scimUser('back'));
+    const ready = await eventually(
+      async () => (await scarce.api('GET', '/people/back@contoso.com')).body,
+      (body) => body.ready === true,
+    );
+    await scarce.api('DELETE', `/account/users/${ready.accountUserId}/licenses/scheduled-meetings`);
+    const [x, y] = [await hold('x3@example.com'), await hold('y3@example.com')];
+    const asked = await scarce.api('POST', `/account/users/${ready.accountUserId}/licenses`, {
+      kind: 'scheduled-meetings',
+      wait: true,
+    });
+    expect(asked.status).toBe(202);
+    await scarce.api('DELETE', `/account/users/${x}`);
+    await eventually(
+      async () => (await scarce.api('GET', '/people/back@contoso.com')).body,
+      (body) => body.ready === true && Object.keys(body.kept).length === 0,
+    );
+    for (const id of [y, ready.accountUserId]) await scarce.api('DELETE', `/account/users/${id}`);
+  });
+
+  test('somebody who waits by hand and is then brought by the directory has one place', async () => {
+    const [x, y] = [await hold('x4@example.com'), await hold('y4@example.com')];
+    const first = await waitFor('adopted@contoso.com');
+    expect(first.answer.status).toBe(202);
+    await scarce.scim('POST', '/Users', scimUser('adopted'));
+    await eventually(
+      async () => (await scarce.api('GET', '/people/adopted@contoso.com')).body,
+      (body) => condition(body, 'License')?.reason === 'no_seats_left',
+    );
+    expect(await seats()).toMatchObject({ waiting: 1 });
+    for (const id of [x, y, first.id]) await scarce.api('DELETE', `/account/users/${id}`);
+  });
+
   test('a suspended user is passed over; joining, leaving and being served stand in the history', async () => {
     const [x, y] = [await hold('x2@example.com'), await hold('y2@example.com')];
     const first = await waitFor('first@example.com');
@@ -592,6 +626,17 @@ describe('one human’s data', () => {
       (body) => body.ready === true,
     );
     expect(back.personId).not.toBe(eve.personId);
+  });
+
+  test('an erasure takes nothing of others: neither those whose address ends the same, nor who acted, nor their keys', async () => {
+    const others = [await byHand({ email: 'joann@example.com', name: 'Jo Ann' })];
+    const ann = await byHand({ email: 'ann@example.com', name: 'Ann' });
+    const rows = async () =>
+      JSON.stringify((await usher.api('GET', `/account/users/${others[0].accountUserId}/history`)).body.items);
+    const before = await rows();
+    expect((await usher.api('DELETE', `/account/users/${ann.accountUserId}/personal-data`)).status).toBe(200);
+    expect(await rows()).toBe(before);
+    expect(before).toContain('admin:USHER_ADMIN_TOKEN');
   });
 
   test('of a user who was deleted before, what the history still says can be taken out and erased', async () => {
