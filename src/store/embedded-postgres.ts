@@ -251,8 +251,8 @@ async function start(binaries: Binaries, folder: string, user: ServerUser): Prom
     settings.port = await freePort();
     await writeFile(path.join(folder, 'usher.json'), JSON.stringify(settings), { mode: 0o600 });
   }
-  // pg_ctl puts the server into a session of its own: Ctrl-C at our terminal reaches us, not it.
-  const options = `-p ${settings.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=100 -c shared_buffers=128MB`;
+  // pg_ctl puts the server into a session of its own: Ctrl-C at our terminal reaches us, not it. A process takes some forty connections, and several may join.
+  const options = `-p ${settings.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c max_connections=300 -c shared_buffers=128MB`;
   const { code } = await runBinary(
     binaries.pg_ctl,
     ['start', '-w', '-t', '60', '-D', folder, '-l', path.join(folder, 'server.log'), '-o', options],

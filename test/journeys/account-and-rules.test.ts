@@ -63,8 +63,8 @@ async function pushed(more: Record<string, unknown> = {}, ready = true) {
 const person = async (local: string) => (await usher.api('GET', `/people/${local}@contoso.com`)).body;
 const user = async (id: string) => (await usher.api('GET', `/account/users/${id}`)).body;
 const provision = (local: string) => usher.api('POST', `/people/${local}@contoso.com/provision`, {});
-const condition = (body: { conditions: { type: string; reason: string; status: string }[] }, type: string) =>
-  body.conditions.find((row) => row.type === type);
+const condition = (body: { conditions?: { type: string; reason: string; status: string }[] }, type: string) =>
+  body.conditions?.find((row) => row.type === type);
 async function byHand(more: Record<string, unknown> = {}) {
   counter += 1;
   const answer = await usher.api('POST', '/account/users', {
@@ -76,11 +76,12 @@ async function byHand(more: Record<string, unknown> = {}) {
   return answer.body;
 }
 async function signIn(of: { accountUserId: string; email: string }) {
-  await usher.api('POST', `/account/users/${of.accountUserId}/invitation`);
-  const link = await eventually(
-    () => Promise.resolve(mails.linkTo(of.email)),
-    (value) => value !== null,
+  const { mailId } = (await usher.api('POST', `/account/users/${of.accountUserId}/invitation`)).body;
+  await eventually(
+    async () => (await usher.api('GET', '/account/mails?limit=500')).body.items,
+    (items) => items.some((mail: { mailId: string; state: string }) => mail.mailId === mailId && mail.state === 'sent'),
   );
+  const link = mails.linkTo(of.email);
   const answer = await fetch(link ?? '', { method: 'POST', redirect: 'manual' });
   const cookie = (answer.headers.get('set-cookie') ?? '').split(';')[0] ?? '';
   return (method: string, at: string, body?: unknown): Promise<Answer> =>
