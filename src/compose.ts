@@ -259,9 +259,6 @@ async function build(
       oneSource: policy.sources.filter((source) => source.kind === 'scim').length <= 1 && polled.length === 0,
     });
     const importer = openImporter({ store, account, policy, hints, log, now });
-    closers.push(
-      keepImporting(importer, (error) => log.warn({ err: error }, 'an import could not go on; it is tried again')),
-    );
     const requestLog = openRequestLog(store, log);
     const app = buildApp({
       scim: {
@@ -317,6 +314,10 @@ async function build(
       await requestLog.close();
       await access.flush().catch(() => undefined);
     });
+    // Closed before what it leans on: a row that is at work still leaves its hint.
+    closers.push(
+      keepImporting(importer, (error) => log.warn({ err: error }, 'an import could not go on; it is tried again')),
+    );
   }
 
   return {

@@ -799,6 +799,8 @@ export interface SchedulingAccount {
   restoreUser(accountUserId: string, fence: Fence): Promise<void>;
   deleteUser(accountUserId: string, heirId: string | null, fence: Fence): Promise<void>;
   claimSeat(claim: SeatClaim, fence: Fence): Promise<SeatAnswer>;
+  /** Whether a free seat has come within reach of a place in the line: asked after it was written down that there was none. */
+  isSeatFreeFor(personId: string): Promise<boolean>;
   freeSeats(accountUserId: string, kinds: string[], fence: Fence): Promise<void>;
   /** Takes the person out of every line that a rule brought them into; `byHandToo`: out of those where an Administrator put them as well. */
   leaveWaitingList(personId: string, byHandToo: boolean): Promise<void>;

@@ -246,6 +246,9 @@ async function settle(
     },
     cause,
   );
+  // A seat that was freed between the claim and this settlement woke somebody whose «none is left» was not written yet.
+  if (settled && condition?.reason === 'no_seats_left' && (await parts.account.isSeatFreeFor(person.personId)))
+    await parts.wakeOthers('assign-license', await parts.store.wakeWaitingForSeats());
   // Whoever falls out of the line for a seat lets the others move up.
   if (settled && conditions.License.reason === 'no_seats_left' && waiting.some((entry) => entry.type === 'License'))
     await parts.wakeOthers('assign-license', await parts.store.wakeWaitingForSeats());

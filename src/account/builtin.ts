@@ -15,7 +15,15 @@ import { newId } from '../ids.ts';
 import type { NewAccountUser, SchedulingAccount } from '../ports.ts';
 import { type AccountDatabase, type AccountSettings, change, fenced } from './database.ts';
 import { assignPage, disablePagesOf, mustBeLicensed, type PageRow, pageFrom } from './pages.ts';
-import { claimSeat, leaveLines, licenseCounts, lockLicenses, placeInLine, releaseSeats } from './seats.ts';
+import {
+  claimSeat,
+  isSeatFreeFor,
+  leaveLines,
+  licenseCounts,
+  lockLicenses,
+  placeInLine,
+  releaseSeats,
+} from './seats.ts';
 import {
   applyChanges,
   endSignIn,
@@ -160,6 +168,8 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
       if (answer.assigned || answer.why !== 'pool') return answer;
       return { ...answer, place: await placeInLine(database, claim.kind, claim.personId, claim.since) };
     },
+
+    isSeatFreeFor: (personId) => isSeatFreeFor(database, personId),
 
     async freeSeats(accountUserId, kinds, fence) {
       await fenced(database, fence, async (client) => {

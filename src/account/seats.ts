@@ -309,6 +309,19 @@ export async function licenseCounts(database: AccountDatabase): Promise<Record<s
   );
 }
 
+export async function isSeatFreeFor(database: AccountDatabase, personId: string): Promise<boolean> {
+  const rows = await database.query<{ free: boolean }>(
+    'account-is-seat-free',
+    `select exists (
+       select 1 from account_waiting own join account_pools p using (kind)
+       where own.person_id = $1 and own.account_user_id is null and (p.bought is null or (select count(*) from (
+         select 1 from account_waiting w where w.kind = own.kind and (w.since, w.person_id) < (own.since, own.person_id) and ${stillInLine}
+         limit greatest(p.bought - p.assigned, 0)) as before) < p.bought - p.assigned)) as free`,
+    [personId],
+  );
+  return rows[0]?.free ?? false;
+}
+
 /** Out of every line that a rule brought somebody into, or of all; whoever stood behind is nearer now. */
 export async function leaveLines(client: pg.PoolClient, personId: string, byHandToo: boolean): Promise<void> {
   const { rows } = await client.query<{ kind: string; by_hand: boolean }>({

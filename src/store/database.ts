@@ -67,6 +67,8 @@ export function openDatabase(
     async close() {
       await Promise.all([reads.close(), commits.close()]);
       await kysely.destroy();
+      // Kysely ends a pool only if it was ever asked over it.
+      if (!lists.ended) await lists.end();
       await pool.end();
     },
   };
