@@ -20,6 +20,7 @@ delegation: required
 sources:
   - { name: entra, kind: scim, domains: [${contoso.domain}], maximumRole: Member }
   - { name: okta, kind: scim, domains: [${contoso.domain}], maximumRole: Member }
+  - { name: csv, kind: csv, domains: [${contoso.domain}] }
 rules:
   - name: Everybody at Contoso
     when: { domain: ${contoso.domain} }
@@ -120,6 +121,8 @@ export async function demo(
     say('  npx usher status                          everybody');
     say('  npx usher status chidi.okafor@contoso.com one person, each condition');
     say('  npx usher provision ana.ruiz@contoso.com  one person now, each step');
+    say('  npx usher onboard people.csv              your own table: a plan first');
+    say(`People sign in at ${address}/sign-in; the API is described at ${address}/docs.`);
     say('Ctrl-C stops everything; the data stays for the next start.');
     return { close };
   } catch (error) {

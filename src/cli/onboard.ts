@@ -157,7 +157,7 @@ export function planText({ importId, name, summary }: Pick<ImportShown, 'importI
   ].filter(([number]) => Number(number) > 0);
   const seats = Object.entries(summary.seats).map(
     ([kind, { needed, left, missing }]) =>
-      `  ${kind}: ${needed} needed, ${left === null ? 'unlimited' : `${left} left`}${missing > 0 ? `; ${missing} people will wait for a seat` : ''}`,
+      `  ${kind}: ${needed} needed, ${left === null ? 'unlimited' : `${left} left`}${missing > 0 ? `; ${missing === 1 ? '1 person' : `${missing} people`} will wait for a seat` : ''}`,
   );
   return [
     `Plan ${importId}: ${name}, ${summary.rows} rows`,
