@@ -9,7 +9,7 @@ import { UsherError } from '../errors.ts';
 import { newId } from '../ids.ts';
 import { checkMatch, etagOf, keptBy, lockPersonBehind, once, ruling, touchPerson, writeHistory } from './acts.ts';
 import { type AccountDatabase, change, isUuid } from './database.ts';
-import { bindings, readCursor, searched, writeCursor } from './lists.ts';
+import { bindings, pageOf, readCursor, searched } from './lists.ts';
 import { assignPage, isLicensed, type PageRow } from './pages.ts';
 
 interface Row extends PageRow {
@@ -127,14 +127,7 @@ export function pageActs(database: AccountDatabase, founderEmail: string, delega
           values,
         ),
       ]);
-      const items = rows.slice(0, query.limit);
-      const last = items.at(-1);
-      return {
-        items: items.map(shown),
-        total: Number(counted[0]?.total ?? 0),
-        nextCursor:
-          rows.length > query.limit && last ? writeCursor(query.sort, { key: last.place_key, id: last.page_id }) : null,
-      };
+      return pageOf(rows, query, query.sort, (row) => row.page_id, shown, counted);
     },
 
     createPages: (pages, whenTaken, act) =>

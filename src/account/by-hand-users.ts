@@ -10,7 +10,7 @@ import { type SwitchName, shownSettings } from '../domain/user-settings.ts';
 import { UsherError } from '../errors.ts';
 import { checkMatch, etagOf, keptBy, lockPersonBehind, once, ruling, touchPerson, writeHistory } from './acts.ts';
 import { type AccountDatabase, type AccountSettings, change, isUuid } from './database.ts';
-import { bindings, readCursor, searched, writeCursor } from './lists.ts';
+import { bindings, pageOf, readCursor, searched } from './lists.ts';
 import { disablePagesOf, enableWithLicense } from './pages.ts';
 import {
   assignByHand,
@@ -237,16 +237,7 @@ export function userActs(database: AccountDatabase, settings: AccountSettings): 
           values,
         ),
       ]);
-      const items = rows.slice(0, query.limit);
-      const last = items.at(-1);
-      return {
-        items: items.map(shown),
-        total: Number(counted[0]?.total ?? 0),
-        nextCursor:
-          rows.length > query.limit && last
-            ? writeCursor(query.sort, { key: last.place_key, id: last.account_user_id })
-            : null,
-      };
+      return pageOf(rows, query, query.sort, (row) => row.account_user_id, shown, counted);
     },
 
     async usersByEmail(emails) {

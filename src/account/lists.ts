@@ -1,4 +1,5 @@
 /** Lists of a hundred thousand: a page by its place in an index, the total beside it. */
+import type { Listed } from '../administration.ts';
 import { UsherError } from '../errors.ts';
 import { isUuid } from './database.ts';
 
@@ -8,7 +9,7 @@ export interface Place {
   id: string;
 }
 
-export function writeCursor(sort: string, place: Place): string {
+function writeCursor(sort: string, place: Place): string {
   return Buffer.from(JSON.stringify([sort, place.key, place.id])).toString('base64url');
 }
 
@@ -40,6 +41,24 @@ function fits(sort: string, key: string): boolean {
 
 export function like(text: string): string {
   return `%${text.toLowerCase().replace(/[\\%_]/g, '\\$&')}%`;
+}
+
+/** The rows of a page, of which one more than asked was read, with where it goes on. */
+export function pageOf<R extends { place_key: string }, T>(
+  rows: R[],
+  query: { limit: number },
+  sort: string,
+  idOf: (row: R) => string,
+  shown: (row: R) => T,
+  counted: { total: string }[],
+): Listed<T> {
+  const page = rows.slice(0, query.limit);
+  const last = page.at(-1);
+  return {
+    items: page.map(shown),
+    total: Number(counted[0]?.total ?? 0),
+    nextCursor: rows.length > query.limit && last ? writeCursor(sort, { key: last.place_key, id: idOf(last) }) : null,
+  };
 }
 
 /** The tests of a search for a part of a text: three letters and more are narrowed by the index first. */

@@ -8,7 +8,7 @@ import type { AccountAdministration, Act, Listed, Mail, Outbox } from '../admini
 import { UsherError } from '../errors.ts';
 import { writeHistory } from './acts.ts';
 import { type AccountDatabase, change, isUuid } from './database.ts';
-import { bindings, readCursor, writeCursor } from './lists.ts';
+import { bindings, pageOf, readCursor } from './lists.ts';
 import { serveLines } from './seats.ts';
 import { putMail, voidLinks } from './users.ts';
 
@@ -118,14 +118,7 @@ export function mailActs(database: AccountDatabase): MailActs {
           values,
         ),
       ]);
-      const items = rows.slice(0, query.limit);
-      const last = items.at(-1);
-      return {
-        items: items.map(mailFrom),
-        total: Number(counted[0]?.total ?? 0),
-        nextCursor:
-          rows.length > query.limit && last ? writeCursor('mails', { key: last.place_key, id: last.mail_id }) : null,
-      };
+      return pageOf(rows, query, 'mails', (row) => row.mail_id, mailFrom, counted);
     },
 
     async retryMail(mailId, act) {

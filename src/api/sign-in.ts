@@ -50,7 +50,7 @@ const pendingCookie = 'usher-sign-in';
 const pendingMinutes = 10;
 
 export function signInRouter(parts: SignInParts): Router {
-  const { access, signIn, identityPlatform, site, log } = parts;
+  const { signIn, identityPlatform, site, log } = parts;
   const router = express.Router();
   const form = express.urlencoded({ extended: false, limit: 10_000 });
   router.use((request, _response, next) => {
@@ -104,7 +104,7 @@ export function signInRouter(parts: SignInParts): Router {
     if (!isOurs(request, response)) return;
     const given = String((request.body as { token?: string } | undefined)?.token ?? '').trim();
     try {
-      await beginWithToken(response, given);
+      await beginWithToken(parts, response, given);
     } catch (error) {
       if (!(error instanceof UsherError) || error.code !== 'unauthorized') throw error;
       return void refuse(response, 401, 'This is no admin token that is live.');
@@ -153,22 +153,6 @@ export function signInRouter(parts: SignInParts): Router {
 
   function redirectUri(): string {
     return `${site.origin()}/sign-in/entra/callback`;
-  }
-
-  async function beginWithToken(response: Response, given: string): Promise<void> {
-    const token = await access.identify(`Bearer ${given}`, 'admin');
-    giveSession(
-      response,
-      site,
-      await signIn.begin({
-        accountUserId: null,
-        tokenId: token.tokenId,
-        objectId: null,
-        name: token.label,
-        groups: [],
-        how: 'token',
-      }),
-    );
   }
 
   /** A user of the account signs in as that user; whoever is in a group of the policy's `access`, with its roles; both where both are so. */
@@ -228,6 +212,24 @@ export function signInRouter(parts: SignInParts): Router {
   }
 }
 
+async function beginWithToken(
+  { access, signIn, site }: Pick<SignInParts, 'access' | 'signIn' | 'site'>,
+  response: Response,
+  given: string,
+) {
+  const token = await access.identify(`Bearer ${given}`, 'admin');
+  const value = await signIn.begin({
+    accountUserId: null,
+    tokenId: token.tokenId,
+    objectId: null,
+    name: token.label,
+    groups: [],
+    how: 'token',
+  });
+  giveSession(response, site, value);
+  return token;
+}
+
 /** `POST /api/v1/session`: a session for whoever holds the admin token, as the console signs in. */
 export function sessionByToken({
   access,
@@ -245,16 +247,7 @@ export function sessionByToken({
       mustBeOurPage(request, site);
     const body = z.strictObject({ token: z.string().min(1).max(500) }).safeParse(request.body ?? {});
     if (!body.success) throw new UsherError('invalid_value', 'token: send the admin token.');
-    const token = await access.identify(`Bearer ${body.data.token}`, 'admin');
-    const value = await signIn.begin({
-      accountUserId: null,
-      tokenId: token.tokenId,
-      objectId: null,
-      name: token.label,
-      groups: [],
-      how: 'token',
-    });
-    giveSession(response, site, value);
+    const token = await beginWithToken({ access, signIn, site }, response, body.data.token);
     response.status(201).json({ name: token.label, how: 'token' });
   });
   return router;
