@@ -19,10 +19,12 @@ export type Claimed = Exclude<SeatAnswer, { why: 'pool' }> | { assigned: false; 
  * A place counts while its human waits for nothing but the seat: one by rule, while the person is wanted, wishes the kind, and nobody took it by hand; one by
  * hand, while the user is not suspended. Whoever has the seat has no place: giving it takes every place of that human away.
  */
+const waitsByRule = `pe.person_id = w.person_id and pe.lifecycle = 'wanted' and pe.wish -> 'licenses' ? w.kind and not pe.kept ? ('license:' || w.kind)
+  and coalesce(pe.conditions -> 'License' ->> 'reason', '') not in ('needs_profile', 'needs_delegation')`;
+const waitsByHand = 'wu.account_user_id = w.account_user_id and not wu.suspended';
 const stillInLine = `case when w.account_user_id is not null
-  then exists (select 1 from account_users wu where wu.account_user_id = w.account_user_id and not wu.suspended)
-  else exists (select 1 from people pe where pe.person_id = w.person_id and pe.lifecycle = 'wanted' and pe.wish -> 'licenses' ? w.kind
-    and not pe.kept ? ('license:' || w.kind) and coalesce(pe.conditions -> 'License' ->> 'reason', '') not in ('needs_profile', 'needs_delegation')) end`;
+  then exists (select 1 from account_users wu where ${waitsByHand})
+  else exists (select 1 from people pe where ${waitsByRule}) end`;
 
 const leaveLine = {
   name: 'account-leave-line',
@@ -200,16 +202,16 @@ export async function releaseSeats(
 }
 
 /** Whoever stands in line by hand and is reached by the free seats gets one; a person's own step takes the others. The pool is locked. */
-export async function serveLine(client: pg.PoolClient, kind: string): Promise<string[]> {
+export async function serveLine(client: pg.PoolClient, kind: string): Promise<void> {
   const pool = await lockPool(client, kind);
-  if (!pool) return [];
-  const free = pool.bought === null ? 100_000 : pool.bought - pool.assigned;
-  if (free <= 0) return [];
+  if (!pool) return;
+  // Null is no limit, to PostgreSQL as to the pool.
+  const free = pool.bought === null ? null : pool.bought - pool.assigned;
+  if (free !== null && free <= 0) return;
   const { rows } = await client.query<{ account_user_id: string | null }>(
     `select w.account_user_id from account_waiting w where w.kind = $1 and ${stillInLine} order by w.since, w.person_id limit $2`,
     [kind, free],
   );
-  const served: string[] = [];
   for (const { account_user_id: accountUserId } of rows) {
     if (!accountUserId) continue;
     const held = await client.query({ ...seatHeld, values: [accountUserId, kind] });
@@ -218,22 +220,20 @@ export async function serveLine(client: pg.PoolClient, kind: string): Promise<st
       continue;
     }
     await give(client, accountUserId, kind, false, null);
-    await client.query(
-      `insert into history (person_id, actor, cause, action, before, after)
-       select coalesce(person_id, account_user_id), 'usher', 'line', 'account.license_assigned', '{"inLine":true}', jsonb_build_object('kind', $2::text)
-       from account_users where account_user_id = $1`,
-      [accountUserId, kind],
+    const person = await lockPersonBehind(client, accountUserId);
+    await writeHistory(
+      client,
+      person?.personId ?? accountUserId,
+      { actor: 'usher', by: 'line' },
+      { action: 'account.license_assigned', before: { inLine: true }, after: { kind } },
     );
     // Taken by hand once, waited for by hand again: the rule and its pages have it back, and the steps look.
-    const person = await lockPersonBehind(client, accountUserId);
     if (person) {
       const { [`license:${kind}`]: taken, ...kept } = person.kept;
       if (taken) await enableWithLicense(client, accountUserId, kind);
       await touchPerson(client, person.personId, kept);
     }
-    served.push(accountUserId);
   }
-  return served;
 }
 
 async function lockPool(
@@ -291,13 +291,9 @@ export async function licenseCounts(database: AccountDatabase): Promise<Record<s
   // Joined as a whole instead of asked place by place: a line of a hundred thousand is counted in a tenth of a second.
   const rows = await database.list<{ kind: string; bought: number | null; assigned: number; waiting: string }>(
     `select p.kind, p.bought, p.assigned, count(line.kind) as waiting from account_pools p left join (
-       select w.kind from account_waiting w join account_users wu on wu.account_user_id = w.account_user_id and not wu.suspended
-         left join account_licenses l on l.account_user_id = wu.account_user_id and l.kind = w.kind where l.kind is null
+       select w.kind from account_waiting w join account_users wu on ${waitsByHand}
        union all
-       select w.kind from account_waiting w join people pe on pe.person_id = w.person_id
-         left join account_users u on u.person_id = w.person_id left join account_licenses l on l.account_user_id = u.account_user_id and l.kind = w.kind
-       where w.account_user_id is null and l.kind is null and pe.lifecycle = 'wanted' and pe.wish -> 'licenses' ? w.kind and not pe.kept ? ('license:' || w.kind)
-         and coalesce(pe.conditions -> 'License' ->> 'reason', '') not in ('needs_profile', 'needs_delegation')
+       select w.kind from account_waiting w join people pe on ${waitsByRule} where w.account_user_id is null
      ) as line on line.kind = p.kind group by p.kind order by p.kind`,
     [],
   );

@@ -50,8 +50,3 @@ export function expectedSeconds(summary: ImportSummary): number {
   const acting = actingKinds.reduce((sum, kind) => sum + summary.kinds[kind], 0);
   return Math.ceil(acting / peoplePerSecond);
 }
-
-/** Ready for a person to read: one line a thing that matters. */
-export function needsAttention(summary: ImportSummary): boolean {
-  return summary.kinds.faulty + summary.kinds.ambiguous > 0;
-}
