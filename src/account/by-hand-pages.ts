@@ -6,9 +6,9 @@ import type { Condition } from '../domain/conditions.ts';
 import { schedulingLicense } from '../domain/license.ts';
 import type { Policy } from '../domain/policy.ts';
 import { UsherError } from '../errors.ts';
-import { newId } from '../ids.ts';
+import { isUuid, newId } from '../ids.ts';
 import { checkMatch, etagOf, keptBy, lockPersonBehind, once, ruling, touchPerson, writeHistory } from './acts.ts';
-import { type AccountDatabase, change, isUuid } from './database.ts';
+import { type AccountDatabase, change } from './database.ts';
 import { bindings, pageOf, readCursor, searched } from './lists.ts';
 import { assignPage, isLicensed, type PageRow } from './pages.ts';
 

@@ -1,4 +1,5 @@
 /** Users and their licenses, by an Administrator's hand. */
+
 import type pg from 'pg';
 import type { AccountAdministration, Act, SeatResult, ShownUser, UsersQuery } from '../administration.ts';
 import { foldAddress } from '../domain/email-address.ts';
@@ -8,8 +9,9 @@ import { wishedFields } from '../domain/profile.ts';
 import { switchesOf } from '../domain/roles.ts';
 import { type SwitchName, shownSettings } from '../domain/user-settings.ts';
 import { UsherError } from '../errors.ts';
+import { isUuid } from '../ids.ts';
 import { checkMatch, etagOf, keptBy, lockPersonBehind, once, ruling, touchPerson, writeHistory } from './acts.ts';
-import { type AccountDatabase, type AccountSettings, change, isUuid } from './database.ts';
+import { type AccountDatabase, type AccountSettings, change } from './database.ts';
 import { bindings, pageOf, readCursor, searched } from './lists.ts';
 import { disablePagesOf, enableWithLicense } from './pages.ts';
 import {
@@ -468,7 +470,7 @@ export function userActs(database: AccountDatabase, settings: AccountSettings): 
           const { person, row, subject } = await lock(client, accountUserId, act);
           if (row.suspended)
             throw new UsherError('account_refused', `${row.email} is suspended; restore the user first.`);
-          const answer = await assignByHand(client, accountUserId, row.behind ?? row.person_id, kind, wait);
+          const answer = await assignByHand(client, accountUserId, person?.personId ?? null, kind, wait);
           if (!answer.assigned && answer.why === 'pool' && wait) {
             if (!row.waiting_for.includes(kind))
               await writeHistory(client, subject, act, {

@@ -61,7 +61,3 @@ export function fenced<T>(
     return work(client);
   });
 }
-
-export function isUuid(text: string): boolean {
-  return /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i.test(text);
-}

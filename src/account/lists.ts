@@ -1,7 +1,8 @@
 /** Lists of a hundred thousand: a page by its place in an index, the total beside it. */
+
 import type { Listed } from '../administration.ts';
 import { UsherError } from '../errors.ts';
-import { isUuid } from './database.ts';
+import { isUuid } from '../ids.ts';
 
 /** Where a list goes on: the value of the sort key, and the id. */
 export interface Place {

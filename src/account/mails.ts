@@ -2,12 +2,14 @@
  * The outbox. A mail is written down in the transaction that makes the user, and sent by whichever process takes it: one that dies half-way leaves it
  * to the next after the lease. Its link is made for each attempt and only the hash is kept, so nobody can read a link out of the outbox.
  */
+
 import { createHash, randomBytes } from 'node:crypto';
 import type pg from 'pg';
 import type { AccountAdministration, Act, Listed, Mail, Outbox } from '../administration.ts';
 import { UsherError } from '../errors.ts';
+import { isUuid } from '../ids.ts';
 import { writeHistory } from './acts.ts';
-import { type AccountDatabase, change, isUuid } from './database.ts';
+import { type AccountDatabase, change } from './database.ts';
 import { bindings, pageOf, readCursor } from './lists.ts';
 import { serveLines } from './seats.ts';
 import { putMail, voidLinks } from './users.ts';

@@ -1,15 +1,17 @@
 /** One human's data: all of it in one document, and all of it erased, with the history kept under a pseudonym. */
+
 import { createHash } from 'node:crypto';
 import type pg from 'pg';
 import type { AccountAdministration } from '../administration.ts';
 import { looksLikeAddress } from '../domain/email-address.ts';
 import { pseudonymise } from '../domain/pseudonym.ts';
 import { UsherError } from '../errors.ts';
+import { isUuid } from '../ids.ts';
 import type { HistoryRow } from '../ports.ts';
 import { writeHistory } from './acts.ts';
-import { type AccountDatabase, type AccountSettings, change, isUuid } from './database.ts';
+import { type AccountDatabase, type AccountSettings, change } from './database.ts';
 import { like } from './lists.ts';
-import { guardLastAdministrator, removeUser } from './users.ts';
+import { removeUser } from './users.ts';
 
 interface Ids {
   personId: string | null;
@@ -126,7 +128,7 @@ export function privacyActs(database: AccountDatabase, settings: AccountSettings
           const person = rows[0];
           if (person && (person.lifecycle === 'wanted' || person.lifecycle === 'leaving' || Number(person.living) > 0))
             throw new UsherError(
-              'conflict',
+              'account_refused',
               'The directory still has this person, and they would be brought again. Let them leave first (POST /api/v1/people/{personId}/offboard, and remove them in the directory), then erase.',
             );
         }
@@ -141,7 +143,6 @@ export function privacyActs(database: AccountDatabase, settings: AccountSettings
             'update account_pages set title = null where owner_id = $1 and lower(title) like any ($2::text[])',
             [accountUserId, known.filter((word) => word.length > 2).map(like)],
           );
-          await guardLastAdministrator(client, accountUserId, settings, 'erased');
           await removeUser(client, accountUserId, { heirId: null, actingId: act.actingId }, settings);
         }
         await client.query(`set local usher.erasing = 'on'`);

@@ -11,9 +11,9 @@ import type { Role } from '../domain/person.ts';
 import type { Policy } from '../domain/policy.ts';
 import { type OperatorRole, operatorRoles } from '../domain/roles.ts';
 import type { SwitchName } from '../domain/user-settings.ts';
-import { newId } from '../ids.ts';
+import { isUuid, newId } from '../ids.ts';
 import { writeHistory } from './acts.ts';
-import { type AccountDatabase, change, isUuid } from './database.ts';
+import { type AccountDatabase, change } from './database.ts';
 import { hashLink } from './mails.ts';
 import { putMail } from './users.ts';
 

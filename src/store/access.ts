@@ -1,9 +1,8 @@
 /** Tokens (hashes only), sources, and when they were last heard of. */
 import { UsherError } from '../errors.ts';
-import { newId } from '../ids.ts';
+import { isUuid, newId } from '../ids.ts';
 import type { AccessStore, LiveToken } from '../ports.ts';
 import { type Database, run, transaction } from './database.ts';
-import { isUuid } from './intake.ts';
 
 interface TokenRow {
   token_id: string;

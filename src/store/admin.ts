@@ -3,10 +3,9 @@ import type pg from 'pg';
 import { conditionTypes } from '../domain/conditions.ts';
 import { foldAddress } from '../domain/email-address.ts';
 import { UsherError } from '../errors.ts';
-import { newId } from '../ids.ts';
+import { isUuid, newId } from '../ids.ts';
 import type { AdminStore, Cause, HistoryRow, Provision, ProvisionResult, Summary } from '../ports.ts';
 import { type Database, run, transaction, translate } from './database.ts';
-import { isUuid } from './intake.ts';
 import { type PersonRow, shownFrom } from './rows.ts';
 
 export function adminStore({ pool, kysely }: Database): AdminStore {

@@ -2,11 +2,12 @@
  * Groups with members as rows: adding or removing one costs the same in a group of five and of fifty thousand. Whoever's membership changes is
  * marked for a new look at the wish in the same transaction, so that no acknowledged change is lost.
  */
+
 import type pg from 'pg';
 import { UsherError } from '../errors.ts';
+import { isUuid } from '../ids.ts';
 import type { Cause, GroupStore, Member, MemberChanges, StoredGroup } from '../ports.ts';
 import { type Database, repeatable, run } from './database.ts';
-import { isUuid } from './intake.ts';
 import { type Listed, listPage, listPlaces } from './list.ts';
 
 interface GroupRow {

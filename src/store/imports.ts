@@ -3,10 +3,10 @@
 import { foldAddress } from '../domain/email-address.ts';
 import type { ImportSummary, RowKind } from '../domain/import-plan.ts';
 import type { Lifecycle } from '../domain/person.ts';
-import { newId } from '../ids.ts';
+import { isUuid, newId } from '../ids.ts';
 import type { Import, ImportProgress, ImportRow, ImportState, ImportStore, RowSight } from '../ports.ts';
 import { type Database, list, run } from './database.ts';
-import { type CandidateRow, candidatesFrom, isUuid, json } from './intake.ts';
+import { type CandidateRow, candidatesFrom, json } from './intake.ts';
 import { type PersonRow, personOf, storedFrom, type UserRow, usersOf, withSourcesFrom } from './rows.ts';
 
 interface ImportDbRow {

@@ -1,9 +1,11 @@
 /** Writing what the sources say. Every write is one statement or one transaction: the user, the person and the history together. */
+
 import type pg from 'pg';
 import type { Candidate } from '../domain/correlate.ts';
 import { foldAddress } from '../domain/email-address.ts';
 import type { DirectoryUser } from '../domain/person.ts';
 import { UsherError } from '../errors.ts';
+import { isUuid } from '../ids.ts';
 import type { Cause, IntakeStore, PersonChange, StoredUser, UserToWrite } from '../ports.ts';
 import { commit, type Database, type Named, repeatable, run } from './database.ts';
 import { type Listed, listPage, listPlaces } from './list.ts';
@@ -352,10 +354,6 @@ export async function removeUser(
 function notOnConflict<T>(error: unknown, instead: T): T {
   if (error instanceof UsherError && error.code === 'conflict') return instead;
   throw error;
-}
-
-export function isUuid(text: string): boolean {
-  return /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i.test(text);
 }
 
 export async function createCorrelated(

@@ -590,7 +590,7 @@ describe('one human’s data', () => {
     );
     const data = await usher.api('GET', '/people/eve@contoso.com/personal-data');
     expect(JSON.stringify(data.body)).not.toMatch(/victim|SECRET/);
-    expect((await usher.api('DELETE', '/people/eve@contoso.com/personal-data')).body.code).toBe('conflict');
+    expect((await usher.api('DELETE', '/people/eve@contoso.com/personal-data')).body.code).toBe('account_refused');
     const found = (await usher.scim('GET', '/Users?filter=userName eq "eve@contoso.com"')).body.Resources[0];
     expect((await usher.scim('DELETE', `/Users/${found.id}`)).status).toBe(204);
     await usher.api('POST', `/account/users/${eve.accountUserId}/suspend`);
