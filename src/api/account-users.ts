@@ -1,16 +1,16 @@
-/** `/api/v1/account/users`, licenses, permissions, history and the outbox of the built-in account. */
+/** `/api/v1/account/users` with their licenses, permissions and sessions, and the history of the built-in account. */
 import { z } from 'zod';
 import { type AccountAdministration, type ShownUser, type SignIn, userSorts } from '../administration.ts';
 import { delegationHelp } from '../domain/delegation-help.ts';
 import { looksLikeAddress } from '../domain/email-address.ts';
 import { forecast } from '../domain/license.ts';
-import { hiddenLink, letter } from '../domain/mails.ts';
 import { roles } from '../domain/person.ts';
 import type { Policy } from '../domain/policy.ts';
 import { mayDo, permissionsOf, switchesOf } from '../domain/roles.ts';
 import { newUser, ownProfileEdit, settingDefaults, userEdit } from '../domain/user-settings.ts';
 import { UsherError } from '../errors.ts';
 import type { AdminStore, StepStore, WakeUps } from '../ports.ts';
+import { showMail } from './account-mails.ts';
 import type { Caller, Site } from './caller.ts';
 import { before, limit, showHistory, showPerson } from './people.ts';
 import { must, type Route, route } from './route.ts';
@@ -47,12 +47,6 @@ const licenseBody = z.strictObject({ kind: z.string().trim().min(1).max(100), wa
 const removeQuery = z.strictObject({ heir: z.uuid().optional() });
 const historyQuery = z.strictObject({ limit, before });
 const permissionsQuery = z.strictObject({ user: z.string().max(320).optional() });
-const mailsQuery = z.strictObject({
-  state: z.enum(['waiting', 'sent', 'refused', 'failed', 'bounced']).optional(),
-  limit,
-  cursor,
-});
-const bounceBody = z.strictObject({ reason: z.string().trim().min(1).max(1000) });
 
 const tag = 'Account: users';
 const own = (params: Record<string, string>): string => params.accountUserId ?? '';
@@ -466,57 +460,9 @@ export function userRoutes(parts: AccountParts): Route[] {
       handle: async ({ query }) =>
         showHistory(await administration.history(null, query.limit, query.before ?? null), query.limit),
     }),
-    route({
-      method: 'get',
-      path: '/account/mails',
-      tag: 'Account: mails',
-      summary: 'The outbox, without the links',
-      operation: 'mails.read',
-      query: mailsQuery,
-      answers: { 200: { description: 'Newest first.', schema: shapes.listOf(shapes.mail) } },
-      async handle({ query }) {
-        const page = await administration.mails(query);
-        return { body: { ...page, items: page.items.map((mail) => showMail(mail, site)) } };
-      },
-    }),
-    route({
-      method: 'post',
-      path: '/account/mails/{mailId}/retry',
-      tag: 'Account: mails',
-      summary: 'Send a mail that was refused or bounced again now',
-      operation: 'mails.send',
-      answers: { 202: { description: 'The mail, waiting.', schema: shapes.mail } },
-      handle: async ({ params, act }) => ({
-        status: 202,
-        body: showMail(await administration.retryMail(params.mailId ?? '', act), site),
-      }),
-    }),
-    route({
-      method: 'post',
-      path: '/account/mails/{mailId}/bounced',
-      tag: 'Account: mails',
-      summary: 'Tell of a mail that came back later; it is tried again after a day',
-      operation: 'mails.send',
-      body: bounceBody,
-      answers: { 200: { description: 'The mail.', schema: shapes.mail } },
-      handle: async ({ params, body, act }) => ({
-        body: showMail(await administration.bounceMail(params.mailId ?? '', body.reason, act), site),
-      }),
-    }),
   ];
 }
 
 function showUser({ etag: _etag, ...user }: ShownUser) {
   return user;
-}
-
-function showMail(mail: Awaited<ReturnType<AccountAdministration['sendLink']>>, site: Site) {
-  const { subject, text } = letter({
-    kind: mail.kind,
-    name: mail.name,
-    host: new URL(site.origin()).host,
-    link: hiddenLink,
-    expiresAt: null,
-  });
-  return { ...mail, subject, text };
 }

@@ -21,6 +21,7 @@ import type {
   SyncStore,
   WakeUps,
 } from '../ports.ts';
+import { mailRoutes } from './account-mails.ts';
 import { pageRoutes } from './account-pages.ts';
 import { userRoutes } from './account-users.ts';
 import { authenticate, type Caller, type Site } from './caller.ts';
@@ -64,7 +65,11 @@ export function apiRoutes(parts: ApiParts): Route[] {
     ...importRoutes(parts),
     ...operationRoutes({ ...parts, findOne }),
     ...(administration
-      ? [...userRoutes({ ...parts, administration }), ...pageRoutes({ ...parts, administration })]
+      ? [
+          ...userRoutes({ ...parts, administration }),
+          ...pageRoutes({ ...parts, administration }),
+          ...mailRoutes({ ...parts, administration }),
+        ]
       : []),
     ...sessionRoutes(parts),
   ];
