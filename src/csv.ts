@@ -6,6 +6,8 @@ import { UsherError } from './errors.ts';
 export interface CsvRow {
   line: number;
   values: Record<string, string>;
+  /** Why the cells may not stand under their headings. */
+  fault?: string;
 }
 
 /**
@@ -68,6 +70,11 @@ export function columnsOf(
   );
 }
 
+interface Streamed {
+  record: Record<string, string>;
+  info: { lines: number; error?: Error };
+}
+
 export interface StreamedTable {
   /** The headings as they were written. */
   headings: string[];
@@ -75,8 +82,8 @@ export interface StreamedTable {
 }
 
 /**
- * A table of any length, row by row. UTF-8 and UTF-16 are told apart by their byte order mark; a text that is neither is refused. A row that can not be read
- * comes as a row with the fault under `?fault`, and the reading goes on behind it.
+ * A table of any length, row by row. UTF-8 and UTF-16 are told apart by their byte order mark; a text that is neither is refused. A row with more cells
+ * than headings comes with that fault: a separator that nobody quoted has shifted it. One with fewer leaves the last ones out.
  */
 export async function streamCsv(
   bytes: AsyncIterable<Buffer>,
@@ -94,6 +101,7 @@ export async function streamCsv(
   const first = head.trimStart().split(/\r\n|\n|\r/, 1)[0] ?? '';
   if (first.trim() === '') throw new UsherError('invalid_syntax', 'The file is empty.');
   let headings: string[] = [];
+  let width = 0;
   let fault: unknown = null;
   const parser = parseStream({
     bom: true,
@@ -105,7 +113,9 @@ export async function streamCsv(
     info: true,
     columns: (line: string[]) => {
       headings = line;
-      return columnsOf(line, known, needed);
+      const names = columnsOf(line, known, needed);
+      width = new Set(names).size;
+      return names;
     },
   });
   const feeding = (async () => {
@@ -120,10 +130,7 @@ export async function streamCsv(
     fault = error;
     parser.destroy(error as Error);
   });
-  const iterator = parser[Symbol.asyncIterator]() as AsyncIterator<{
-    record: Record<string, string>;
-    info: { lines: number };
-  }>;
+  const iterator = parser[Symbol.asyncIterator]() as AsyncIterator<Streamed>;
   const explain = (error: unknown): unknown => {
     const cause = fault ?? error;
     if (
@@ -134,7 +141,7 @@ export async function streamCsv(
       return cause;
     return new UsherError('invalid_syntax', `The CSV can not be read: ${(cause as Error).message}`, { cause });
   };
-  let ahead: IteratorResult<{ record: Record<string, string>; info: { lines: number } }>;
+  let ahead: IteratorResult<Streamed>;
   try {
     ahead = await iterator.next();
   } catch (error) {
@@ -142,8 +149,20 @@ export async function streamCsv(
   }
   async function* rows(): AsyncGenerator<CsvRow> {
     try {
-      for (let next = ahead; !next.done; next = await iterator.next())
-        yield { line: next.value.info.lines, values: next.value.record };
+      for (let next = ahead; !next.done; next = await iterator.next()) {
+        const { record, info } = next.value;
+        const isShifted = info.error !== undefined && Object.keys(record).length >= width;
+        yield {
+          line: info.lines,
+          values: record,
+          ...(isShifted
+            ? {
+                fault:
+                  'has more cells than the first line has headings; put quotes around a cell that holds a separator',
+              }
+            : {}),
+        };
+      }
       await feeding;
       if (fault) throw fault;
     } catch (error) {

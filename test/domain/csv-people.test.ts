@@ -49,6 +49,16 @@ describe('tables of people', () => {
     expect(rows[0]?.values).toMatchObject({ email: 'α@b.co', displayName: '山田, "花子"\nÅ' });
   });
 
+  test('a row with more cells than headings is a fault of that row; one with fewer leaves the last out', async () => {
+    const { rows } = await streamed('email,name,title\na@b.co,Ruiz, Ana,x\nb@b.co,Bob\nc@b.co,Cy,y\n');
+    expect(rows.map((row) => [row.values.email, 'fault' in row])).toEqual([
+      ['a@b.co', true],
+      ['b@b.co', false],
+      ['c@b.co', false],
+    ]);
+    expect(rows[1]?.values).toEqual({ email: 'b@b.co', displayName: 'Bob' });
+  });
+
   test('what is no table of people is refused with what is missing', async () => {
     expect(await failure('')).toContain('empty');
     expect(await failure('foo,bar\n1,2\n')).toMatch(/no column userName or email.*foo, bar/);

@@ -46,6 +46,12 @@ const leaseSeconds = 60;
 
 type NewRow = Omit<ImportRow, 'state' | 'result'>;
 
+interface RawRow {
+  line: number;
+  cells: Record<string, string>;
+  fault: string | undefined;
+}
+
 /** The source that tables come by. Throws what to add to the policy where there is none. */
 export function csvSource(policy: Policy): Policy['sources'][number] {
   const source = policy.sources.find((entry) => entry.kind === 'csv');
@@ -111,7 +117,7 @@ export function openImporter(parts: ImporterParts) {
     const tally = openTally(parts, summary);
     const plan = createHash('sha256').update(policy.version);
     const seen = new Map<string, number>();
-    let rows: { line: number; cells: Record<string, string> }[] = [];
+    let rows: RawRow[] = [];
     const flush = async (): Promise<void> => {
       const planned = await planRows(source, rows, seen);
       for (const row of planned) {
@@ -124,8 +130,8 @@ export function openImporter(parts: ImporterParts) {
       await store.addRows(importId, planned);
       rows = [];
     };
-    for await (const { line, values } of table.rows) {
-      rows.push({ line, cells: values });
+    for await (const { line, values, fault } of table.rows) {
+      rows.push({ line, cells: values, fault });
       if (rows.length >= batch) await flush();
     }
     if (rows.length > 0) await flush();
@@ -140,13 +146,10 @@ export function openImporter(parts: ImporterParts) {
     });
   }
 
-  async function planRows(
-    source: string,
-    rows: { line: number; cells: Record<string, string> }[],
-    seen: Map<string, number>,
-  ): Promise<NewRow[]> {
-    const read = rows.map(({ line, cells }) => {
+  async function planRows(source: string, rows: RawRow[], seen: Map<string, number>): Promise<NewRow[]> {
+    const read = rows.map(({ line, cells, fault }) => {
       const { fields, faults } = readRow(cells as Partial<Record<PeopleColumn, string>>);
+      if (fault) faults.push({ column: 'row', reason: fault, suggestion: null });
       for (const key of [
         fields.userName && `userName ${foldAddress(fields.userName)}`,
         fields.externalId && `externalId ${fields.externalId}`,
