@@ -1,6 +1,7 @@
 /** Tables that people make in a spreadsheet: RFC 4180, with a BOM, semicolons or tabs where their country's settings put them, headings in any order and case. */
+import { pipeline, Readable } from 'node:stream';
 import { parse as parseStream } from 'csv-parse';
-import { CsvError, parse } from 'csv-parse/sync';
+import { parse } from 'csv-parse/sync';
 import { UsherError } from './errors.ts';
 
 export interface CsvRow {
@@ -36,9 +37,16 @@ export function readCsv(
     if (rows.length > most) throw new UsherError('too_many', `The CSV has more than ${most} rows; send it in parts.`);
     return rows.map(({ record, info }) => ({ line: info.lines, values: record }));
   } catch (error) {
-    if (!(error instanceof CsvError)) throw error;
-    throw new UsherError('invalid_syntax', `The CSV can not be read: ${error.message}`, { cause: error });
+    throw unreadable(error);
   }
+}
+
+/** The parser's faults in our words; anything else as it is. */
+function unreadable(error: unknown): unknown {
+  const { code, message } = error as { code?: string; message?: string };
+  return code?.startsWith('CSV_')
+    ? new UsherError('invalid_syntax', `The CSV can not be read: ${message}`, { cause: error })
+    : error;
 }
 
 const delimiterOf = (firstLine: string): string =>
@@ -102,7 +110,6 @@ export async function streamCsv(
   if (first.trim() === '') throw new UsherError('invalid_syntax', 'The file is empty.');
   let headings: string[] = [];
   let width = 0;
-  let fault: unknown = null;
   const parser = parseStream({
     bom: true,
     delimiter: delimiterOf(first),
@@ -118,34 +125,18 @@ export async function streamCsv(
       return names;
     },
   });
-  const feeding = (async () => {
-    const write = async (part: string): Promise<void> => {
-      if (!parser.write(part)) await new Promise<void>((resolve) => parser.once('drain', () => resolve()));
-    };
-    await write(head);
-    for (let next = await text.next(); !next.done && !parser.destroyed; next = await text.next())
-      await write(next.value);
-    parser.end();
-  })().catch((error: unknown) => {
-    fault = error;
-    parser.destroy(error as Error);
-  });
+  async function* whole(): AsyncGenerator<string> {
+    yield head;
+    yield* { [Symbol.asyncIterator]: () => text };
+  }
+  // What fails before the parser reaches whoever reads it as the parser's own failure.
+  pipeline(Readable.from(whole()), parser, () => undefined);
   const iterator = parser[Symbol.asyncIterator]() as AsyncIterator<Streamed>;
-  const explain = (error: unknown): unknown => {
-    const cause = fault ?? error;
-    if (
-      !(cause instanceof CsvError) &&
-      (cause as { name?: string }).name !== 'CsvError' &&
-      !String((cause as Error).message).startsWith('Invalid')
-    )
-      return cause;
-    return new UsherError('invalid_syntax', `The CSV can not be read: ${(cause as Error).message}`, { cause });
-  };
   let ahead: IteratorResult<Streamed>;
   try {
     ahead = await iterator.next();
   } catch (error) {
-    throw explain(error);
+    throw unreadable(error);
   }
   async function* rows(): AsyncGenerator<CsvRow> {
     try {
@@ -163,10 +154,8 @@ export async function streamCsv(
             : {}),
         };
       }
-      await feeding;
-      if (fault) throw fault;
     } catch (error) {
-      throw explain(error);
+      throw unreadable(error);
     }
   }
   return { headings, rows: rows() };
