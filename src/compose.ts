@@ -2,10 +2,11 @@
 import { hashToken, newToken, openAccess } from './access.ts';
 import { openAdministration } from './account/administration.ts';
 import { openBuiltinAccount } from './account/builtin.ts';
+import type { AccountDatabase } from './account/database.ts';
 import { foundAccount, makePages } from './account/founding.ts';
 import { openOutbox } from './account/mails.ts';
 import { openSignIn } from './account/sign-in.ts';
-import type { Config, GraphConfig } from './config.ts';
+import { type Config, ConfigError, type GraphConfig } from './config.ts';
 import { looksLikeAddress } from './domain/email-address.ts';
 import type { Policy } from './domain/policy.ts';
 import { UsherError } from './errors.ts';
@@ -27,6 +28,7 @@ import { keepDelivering, keepTidy } from './mail/deliver.ts';
 import { openMailer } from './mail/smtp.ts';
 import type { Metrics } from './metrics.ts';
 import { openMetrics } from './metrics.ts';
+import { openOnceHub } from './oncehub/open.ts';
 import type { Calendars, Directory, SchedulingAccount, Store, WakeUps } from './ports.ts';
 import { openPostgresBackend, openRedisBackend, openWakeUps } from './queue/bullmq.ts';
 import { openRateLimit } from './rate-limit.ts';
@@ -132,21 +134,35 @@ async function build(
     policy.account.administrator?.email ??
     policy.bookingPages.takeFrom?.[0] ??
     `administrator@${policy.dedicatedMailbox?.split('@')[1] ?? 'localhost'}`;
-  const founding = await foundAccount(accountDatabase, {
-    name: policy.account.administrator?.name ?? 'Founding Administrator',
-    email: founderEmail,
-    pools: poolsOf(policy),
-    plan: policy.account.plan,
-    isNamed: Boolean(policy.account.administrator ?? policy.bookingPages.takeFrom?.[0]),
-  });
-  for (const [kind, kept] of Object.entries(founding.shrunkTo))
+  await ownsDatabase(accountDatabase, policy.account.kind);
+  const isBuiltin = policy.account.kind === 'builtin';
+  const founding = !isBuiltin
+    ? null
+    : await foundAccount(accountDatabase, {
+        name: policy.account.administrator?.name ?? 'Founding Administrator',
+        email: founderEmail,
+        pools: poolsOf(policy),
+        plan: policy.account.plan,
+        isNamed: Boolean(policy.account.administrator ?? policy.bookingPages.takeFrom?.[0]),
+      });
+  for (const [kind, kept] of Object.entries(founding?.shrunkTo ?? {}))
     log.warn({ kind, kept }, 'the policy says fewer seats than are assigned; the pool keeps what is assigned');
   const unlicensed =
     'No Administrator who can act has a license, and no seat is free for one (rule 9). Buy or free a seat.';
-  if (!founding.administratorUnlicensed) await store.resolveAlert('no_licensed_administrator');
+  if (!founding?.administratorUnlicensed) await store.resolveAlert('no_licensed_administrator');
   else if (await store.raiseAlert('no_licensed_administrator', 'no_licensed_administrator', unlicensed))
     log.error(unlicensed);
-  const account = openBuiltinAccount(accountDatabase, accountSettings);
+  const account =
+    config.oncehub && !isBuiltin
+      ? await openOnceHub({
+          config: config.oncehub,
+          database: accountDatabase,
+          pools: poolsOf(policy),
+          alerts: store,
+          log,
+          now: Date.now,
+        })
+      : openBuiltinAccount(accountDatabase, accountSettings);
 
   const backend = config.queueUrl
     ? openRedisBackend(config.queueUrl, config.queueCheck, log)
@@ -243,7 +259,10 @@ async function build(
   }
   if (options.http) {
     const sessionSecret = config.sessionSecret ?? `session:${await store.cursorSecret()}`;
-    const administration = openAdministration(accountDatabase, accountSettings, founderEmail, policy.delegation);
+    // Somebody else's product is administered there.
+    const administration = isBuiltin
+      ? openAdministration(accountDatabase, accountSettings, founderEmail, policy.delegation)
+      : null;
     const signIn = openSignIn(accountDatabase, sessionSecret, policy.access);
     const access = openAccess(store);
     const touching = setInterval(
@@ -324,7 +343,7 @@ async function build(
     address,
     database: how,
     newAdminToken,
-    founded: founding.founded,
+    founded: founding?.founded ?? false,
     log,
     makePages: (linkNames) => makePages(accountDatabase, linkNames, founderEmail),
     close,
@@ -396,6 +415,22 @@ function keepImporting(importer: Importer, onError: (error: unknown) => void): (
     clearInterval(timer);
     await running;
   };
+}
+
+/** The ids of one account mean nothing in another: a database serves the kind of account that it began with. */
+async function ownsDatabase(database: AccountDatabase, kind: string): Promise<void> {
+  const rows = await database.query<{ value: string }>(
+    'account-kind',
+    `with made as (insert into facts (key, value)
+       select 'account_kind', case when exists (select 1 from account_users) then 'builtin' else $1 end on conflict do nothing returning value)
+     select value from made union all select value from facts where key = 'account_kind'`,
+    [kind],
+  );
+  const before = rows[0]?.value;
+  if (before && before !== kind)
+    throw new ConfigError([
+      `account.kind: this database belongs to the account «${before}»; its ids mean nothing in «${kind}». Give USHER_DATABASE_URL (or USHER_DATA_DIR) a database of its own.`,
+    ]);
 }
 
 async function openDatabaseServer(

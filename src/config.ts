@@ -52,6 +52,8 @@ const settingsSchema = z.object({
   USHER_GRAPH_AUTHORITY: httpsOrLoopback.optional(),
   USHER_GRAPH_POLL_SECONDS: z.coerce.number().int().min(1).max(86_400).default(300),
   USHER_GRAPH_NOTIFICATIONS: z.enum(['on', 'off']).default('off'),
+  USHER_ONCEHUB_API_KEY: secret.optional(),
+  USHER_ONCEHUB_BASE_URL: httpsOrLoopback.default('https://api.oncehub.com/v2'),
   USHER_OIDC_TENANT_ID: z.string().min(1).optional(),
   USHER_OIDC_CLIENT_ID: z.string().min(1).optional(),
   USHER_OIDC_CLIENT_SECRET: secret.optional(),
@@ -72,9 +74,6 @@ const settingsSchema = z.object({
   USHER_SCIM_MAX_FILTER_TERMS: z.coerce.number().int().min(1).max(1000).default(250),
   USHER_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
 });
-
-/** Settings of parts that are still to come: they may stand in the environment, and an operator is told that nothing acts on them. */
-export const laterSettings = ['USHER_ONCEHUB_API_KEY', 'USHER_ONCEHUB_BASE_URL'];
 
 export const settingNames = Object.keys(settingsSchema.shape) as (keyof z.output<typeof settingsSchema>)[];
 
@@ -104,6 +103,15 @@ export type GraphCredential =
   | { kind: 'federated'; tokenFile: string }
   | { kind: 'managed'; clientId: string | null };
 
+export interface OnceHubConfig {
+  /** With the version: `https://api.oncehub.com/v2`. */
+  baseUrl: string;
+  /** The second one is tried where the first is refused: so a key is changed without a pause. */
+  apiKeys: string[];
+  /** So many times faster than the vendor's clock: for trial runs against a sandbox of the same speed. */
+  clockSpeed: number;
+}
+
 /** Sign-in with Entra ID; the login host is that of the cloud, or USHER_GRAPH_AUTHORITY. */
 export interface OidcConfig {
   tenantId: string;
@@ -130,6 +138,7 @@ export interface Config {
   scimToken: string | null;
   adminToken: string | null;
   graph: GraphConfig | null;
+  oncehub: OnceHubConfig | null;
   oidc: OidcConfig | null;
   mail: MailConfig | null;
   /** Null: one is made at the first start and kept in the database. */
@@ -198,15 +207,16 @@ function contradictions(settings: Settings, policy: Policy): string[] {
   const faults: string[] = [];
   if (settings.scimToken && !policy.sources.some((source) => source.kind === 'scim'))
     faults.push('USHER_SCIM_TOKEN: the policy has no source of kind scim that the token could be for.');
-  if (policy.account.kind !== 'builtin')
-    faults.push('account.kind: this version provisions into the built-in account only.');
+  if (policy.account.kind === 'oncehub' && !settings.oncehub)
+    faults.push(
+      'USHER_ONCEHUB_API_KEY: needed, because the policy says account.kind: oncehub. An Account Owner or Administrator makes a key in OnceHub under Settings, API & Webhooks.',
+    );
   return faults;
 }
 
 /** What a policy may say and this version does not act on; an operator is told, and not left to find out. */
 export function notActedOn(policy: Policy, env: NodeJS.ProcessEnv): string[] {
   return [
-    ...laterSettings.filter((name) => env[name]).map((name) => `${name}: that part is still to come`),
     policy.reconcile.at ? 'reconcile.at: there are no scheduled reconciliations yet' : null,
     policy.alerts.mail.length > 0 || policy.alerts.webhook
       ? 'alerts: shown by the API only, neither mailed nor posted yet'
@@ -228,7 +238,7 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     Object.entries(env).filter(([name, value]) => name.startsWith('USHER_') && value !== ''),
   );
   for (const name of Object.keys(given)) {
-    if (settingNames.includes(name as never) || laterSettings.includes(name)) continue;
+    if (settingNames.includes(name as never)) continue;
     // A name that resembles none of ours is somebody else's; one that nearly is ours is a slip that would go unseen.
     const meant = nearest(name);
     if (meant) faults.push(`${name}: no setting has this name; did you mean ${meant}?`);
@@ -253,6 +263,7 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     scimToken: settings.USHER_SCIM_TOKEN ?? null,
     adminToken: settings.USHER_ADMIN_TOKEN ?? null,
     graph,
+    oncehub: oncehubConfig(settings),
     oidc,
     mail,
     sessionSecret: settings.USHER_SESSION_SECRET ?? null,
@@ -319,6 +330,18 @@ function authorityOf(settings: z.output<typeof settingsSchema>, tenantId: string
     new RegExp(`/${tenantId?.replace(/[^\w.-]/g, '')}$`, 'i'),
     '',
   );
+}
+
+/** Two keys, with a comma between, while one takes the place of the other. */
+function oncehubConfig(settings: z.output<typeof settingsSchema>): OnceHubConfig | null {
+  const apiKeys = (settings.USHER_ONCEHUB_API_KEY ?? '')
+    .split(',')
+    .map((key) => key.trim())
+    .filter(Boolean);
+  if (apiKeys.length === 0) return null;
+  const url = settings.USHER_ONCEHUB_BASE_URL.replace(/\/+$/, '');
+  // A host alone is meant with the version that this speaks.
+  return { baseUrl: new URL(url).pathname === '/' ? `${url}/v2` : url, apiKeys, clockSpeed: 1 };
 }
 
 function oidcConfig(settings: z.output<typeof settingsSchema>, faults: string[]): OidcConfig | null {
@@ -414,9 +437,7 @@ export function parsePolicy(text: string, file: string): Policy {
 
 /** A known name at most two letters away; a swap of neighbours counts as two. */
 function nearest(name: string): string | undefined {
-  return [...settingNames, ...laterSettings].find(
-    (known) => Math.abs(known.length - name.length) <= 2 && distance(known, name) <= 2,
-  );
+  return settingNames.find((known) => Math.abs(known.length - name.length) <= 2 && distance(known, name) <= 2);
 }
 
 /** Levenshtein's edit distance. */

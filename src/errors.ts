@@ -169,6 +169,36 @@ export const errorTable = {
   // the account
   account_unavailable: row('retry', 503, 'The scheduling account does not answer', 'Nothing: it is tried again.'),
   account_refused: row('person', 409, 'The scheduling account refuses', 'See the message.'),
+  account_connection_down: row(
+    'circuit',
+    503,
+    'The connection to the scheduling account does not work',
+    'An operator checks USHER_ONCEHUB_API_KEY; «usher doctor» tries it.',
+  ),
+  plan_has_no_api: row(
+    'circuit',
+    503,
+    'The plan of the scheduling account has no API',
+    'An account administrator upgrades the plan; it is tried again every five minutes.',
+  ),
+  user_limit: row(
+    'person',
+    409,
+    'The account takes no more users',
+    'An account administrator upgrades the plan or removes users. It is tried again every hour.',
+  ),
+  account_owner_protected: row(
+    'person',
+    409,
+    'The owner of the account is never changed by a tool',
+    'The owner does it by hand, or another Administrator is chosen.',
+  ),
+  invalid_profile: row(
+    'person',
+    409,
+    'The scheduling account does not take the profile',
+    "The identity provider's admin corrects the named field there.",
+  ),
   email_taken_elsewhere: row(
     'person',
     409,
@@ -214,7 +244,7 @@ export const errorTable = {
     'Give another Administrator a license first.',
   ),
   // the tenant
-  throttled: row('wait', 429, 'The tenant asks us to slow down', 'Nothing: it is tried again when the tenant allows.'),
+  throttled: row('wait', 429, 'We are asked to slow down', 'Nothing: it is tried again when that is allowed.'),
   graph_unavailable: row('retry', 503, 'Microsoft Graph does not answer', 'Nothing: it is tried again.'),
   connection_down: row(
     'circuit',

@@ -2,7 +2,15 @@
  * What entrances and workers know of the outside. Adapters implement these; only `compose.ts` knows both.
  */
 
-import type { AccountPage, AccountUser, SeatAnswer, UserChanges } from './domain/account.ts';
+import type {
+  AccountPage,
+  AccountUser,
+  FutureBooking,
+  PagesLook,
+  SeatAnswer,
+  SeatLook,
+  UserChanges,
+} from './domain/account.ts';
 import type { BrakeAnswer } from './domain/brake.ts';
 import type { Condition, Conditions } from './domain/conditions.ts';
 import type { Candidate } from './domain/correlate.ts';
@@ -13,6 +21,7 @@ import type { Lane, Step } from './domain/next-steps.ts';
 import type { RemovalState } from './domain/offboard.ts';
 import type { DirectoryUser, Leave, Lifecycle, Person, Role, Wish } from './domain/person.ts';
 import type { Policy } from './domain/policy.ts';
+import type { Task, TaskKind, WantedTask } from './domain/tasks.ts';
 
 // ---------------------------------------------------------------------------------------------------------------------- the store
 
@@ -701,8 +710,46 @@ export interface ImportStore {
   finishImport(importId: string): Promise<void>;
 }
 
+export interface TaskQuery {
+  state?: Task['state'] | undefined;
+  kind?: TaskKind | undefined;
+  personId?: string | undefined;
+  overdue?: boolean | undefined;
+  /** Somebody said that it is done, and it is still open. */
+  said?: boolean | undefined;
+  after?: { at: string; taskId: string } | undefined;
+  limit: number;
+}
+
+export interface TaskStore {
+  /** The open one, else the newest that was done; one that was withdrawn says nothing. */
+  newestTask(personId: string, step: Step): Promise<Task | null>;
+  /** Opens it, or changes the open one; `dueAt` counts for a new one. */
+  openTask(personId: string, wanted: WantedTask, dueAt: Date): Promise<{ task: Task; isNew: boolean }>;
+  closeTasks(
+    personId: string,
+    steps: Step[],
+    state: 'done' | 'withdrawn',
+    closedBy: string,
+    expiresAt: Date | null,
+  ): Promise<Task[]>;
+  /** What was said can be seen by now, and does not count for itself any more. */
+  spendWord(taskId: string): Promise<void>;
+  /** What was said is not so: the task stays open, and says why. */
+  contradict(taskId: string, contradiction: string): Promise<void>;
+  task(taskId: string): Promise<Task | null>;
+  tasks(query: TaskQuery): Promise<{ items: Task[]; total: number; next: { at: string; taskId: string } | null }>;
+  worksheets(): Promise<{ kind: TaskKind; tasks: number; overdue: number; saidDone: number; dueAt: Date }[]>;
+  /** Those of them that were open; their people are looked at now. */
+  sayDone(taskIds: string[], by: string, cause: Cause): Promise<Task[]>;
+  /** Overdue ones that were not brought to mind for so long; each is taken once. */
+  takeOverdue(remindEveryDays: number, limit: number): Promise<Task[]>;
+  countOverdue(): Promise<number>;
+}
+
 export interface Store
   extends SyncStore,
+    TaskStore,
     ImportStore,
     IntakeStore,
     StepStore,
@@ -737,8 +784,12 @@ export type QueueName = Step | 'express';
 export interface NewAccountUser {
   personId: string;
   name: string;
+  givenName: string | null;
+  familyName: string | null;
   email: string;
   role: Role;
+  /** Ids; empty where the account has no teams. */
+  teams: string[];
   timeZone: string | null;
   invite: 'send' | 'suppress';
 }
@@ -755,15 +806,32 @@ export interface SeatClaim {
 
 export type StepMode = 'automatic' | 'task' | 'observe';
 
+/** How a step is carried out in an account, and how it is known to be done; shown to people as it stands. */
+export interface StepCapability {
+  mode: StepMode;
+  /** What Usher does, or whom it asks for what. */
+  how: string;
+  /** What proves it. */
+  evidence: string;
+}
+
 /** What an adapter can do, as data: a step that it has no call for is a task or observed, and the contract suite asks nothing more of it. */
 export interface AccountCapabilities {
-  modes: Record<Step, StepMode>;
+  steps: Record<Step, StepCapability>;
+  /** First and family name are fields of their own, and both must be there. */
+  namesInParts: boolean;
+  changesEmails: boolean;
+  hasTeams: boolean;
+  blocksSignIn: boolean;
+  deletesUsers: boolean;
   suppressesInvitations: boolean;
   setsTimeZones: boolean;
   /** Two users can swap their addresses without either being without one. */
   exchangesEmails: boolean;
   suspends: boolean;
   createsPages: boolean;
+  /** A new user comes with a page of their own. */
+  makesPageForNewUser: boolean;
   keepsWaitingList: boolean;
   /** It can tell how many seats were bought. */
   knowsPools: boolean;
@@ -776,10 +844,17 @@ export interface LicenseCounts {
   waiting: number;
 }
 
+/** Who waits for it: somebody who looks at the screen; somebody who is not Ready yet; nobody. */
+export type Priority = 'urgent' | 'soon' | 'background';
+
 /** The account we provision into. Every write carries a fence and commits nothing under a stale one. */
 export interface SchedulingAccount {
   readonly kind: 'builtin' | 'oncehub';
   readonly capabilities: AccountCapabilities;
+  /** What the account lets be asked, and how much of it one new person takes; null where nobody has to wait. */
+  readonly pace: { requestsPerSecond: number; requestsPerPerson: number } | null;
+  /** The same account, asked for somebody: who waits goes first. One step takes one of these. */
+  at(priority: Priority): SchedulingAccount;
   findByPerson(personId: string, accountUserId: string | null): Promise<AccountUser | null>;
   findByEmail(email: string): Promise<AccountUser | null>;
   findById(accountUserId: string): Promise<AccountUser | null>;
@@ -805,7 +880,8 @@ export interface SchedulingAccount {
   /** Takes the person out of every line that a rule brought them into; `byHandToo`: out of those where an Administrator put them as well. */
   leaveWaitingList(personId: string, byHandToo: boolean): Promise<void>;
   pagesNamed(linkNames: string[]): Promise<AccountPage[]>;
-  pagesOwnedBy(accountUserId: string): Promise<AccountPage[]>;
+  /** Where an account is only looked at: read no earlier than `notBefore`. */
+  pagesOwnedBy(accountUserId: string, notBefore?: Date): Promise<AccountPage[]>;
   /** Gives the page to its new owner, from the one it was seen with; enabled or disabled as said, in the same act. */
   assignPage(pageId: string, fromId: string, toId: string, enable: boolean, fence: Fence): Promise<void>;
   /** A new page of this owner, enabled. Nothing happens when one of that name is there. */
@@ -814,6 +890,19 @@ export interface SchedulingAccount {
   /** The longest-standing licensed Administrator, else any Administrator, other than `exceptId`. */
   remainingAdministrator(exceptId: string): Promise<AccountUser | null>;
   licenseCounts(): Promise<Record<string, LicenseCounts>>;
+  // Only where a step is a task: what can be looked at, read no earlier than `notBefore`.
+  lookAtSeat(accountUserId: string, kind: string, notBefore: Date): Promise<SeatLook>;
+  /** Writes into the ledger what was seen or said of a seat; `held: false` frees the place for the next one. */
+  noteSeat(seat: Omit<SeatClaim, 'since' | 'cap'> & { held: boolean; evidence: string }, fence: Fence): Promise<void>;
+  lookAtPages(
+    accountUserId: string,
+    linkNames: string[],
+    takeFrom: string[] | null,
+    notBefore: Date,
+  ): Promise<PagesLook>;
+  futureBookings(accountUserId: string): Promise<FutureBooking[]>;
+  /** Ids of teams named by id or name; what is not there is told. */
+  teamIds(named: string[]): Promise<{ ids: string[]; unknown: string[] }>;
 }
 
 // ------------------------------------------------------------------------------------------------------------------------- the tenant

@@ -3,6 +3,7 @@
 import type { AccountUser } from '../src/domain/account.ts';
 import { decidePages, type PageSight, pagesAreRight } from '../src/domain/booking-page.ts';
 import { schedulingLicense } from '../src/domain/license.ts';
+import { pagesByTask } from './pages-by-task.ts';
 import type { StepContext, StepDefinition, StepOutcome } from './step.ts';
 
 export const assignBookingPages: StepDefinition = { step: 'assign-booking-pages', condition: 'BookingPages', run };
@@ -16,6 +17,7 @@ async function run(context: StepContext): Promise<StepOutcome> {
       did: [],
     };
   if (wished.length === 0) return { verdict: pagesAreRight([]), did: [] };
+  if (account.capabilities.steps['assign-booking-pages'].mode !== 'automatic') return pagesByTask(context, wished);
 
   const user = await account.findById(person.accountUserId);
   if (user && !user.licenses.some((license) => license.kind === schedulingLicense))
@@ -61,7 +63,7 @@ async function run(context: StepContext): Promise<StepOutcome> {
       });
     } else if (action.kind === 'take') {
       const enable = enabling.has(action.page.pageId) || action.page.enabled;
-      await account.assignPage(action.page.pageId, action.page.ownerId, person.accountUserId, enable, fence);
+      await account.assignPage(action.page.pageId, action.from.accountUserId, person.accountUserId, enable, fence);
       did.push({
         action: 'page.assigned',
         before: { linkName: action.page.linkName, owner: action.from.email, enabled: action.page.enabled },
@@ -100,14 +102,14 @@ async function look(
 ): Promise<PageSight[]> {
   const [pages, others] = await Promise.all([account.pagesNamed(wished), store.othersWishing(person.personId, wished)]);
   const ownerIds = [
-    ...new Set(pages.map((page) => page.ownerId).filter((ownerId) => ownerId !== person.accountUserId)),
+    ...new Set(pages.flatMap(({ ownerId }) => (ownerId === null || ownerId === person.accountUserId ? [] : [ownerId]))),
   ];
   const behind = ownerIds.length > 0 ? await store.peopleByAccountUser(ownerIds) : [];
   const owners = new Map<string, AccountUser | null>([[person.accountUserId ?? '', user]]);
   for (const ownerId of ownerIds) owners.set(ownerId, await account.findById(ownerId));
   return wished.map((linkName): PageSight => {
     const page = pages.find((candidate) => candidate.linkName === linkName) ?? null;
-    const owner = page ? (owners.get(page.ownerId) ?? null) : null;
+    const owner = page?.ownerId ? (owners.get(page.ownerId) ?? null) : null;
     const ownerPerson = behind.find((entry) => entry.accountUserId === page?.ownerId);
     return {
       linkName,

@@ -2,11 +2,18 @@
 
 import type { SeatAnswer } from '../src/domain/account.ts';
 import { licenseVerdict, missingLicenses, surplusLicenses } from '../src/domain/license.ts';
+import { licenseByTask } from './license-by-task.ts';
 import type { StepContext, StepDefinition, StepOutcome } from './step.ts';
 
 export const assignLicense: StepDefinition = { step: 'assign-license', condition: 'License', run };
 
-async function run({
+async function run(context: StepContext): Promise<StepOutcome> {
+  return context.account.capabilities.steps['assign-license'].mode === 'automatic'
+    ? give(context)
+    : licenseByTask(context);
+}
+
+async function give({
   person,
   conditions,
   account,

@@ -2,13 +2,32 @@
 
 import type { AccountUser } from '../src/domain/account.ts';
 import { foldAddress } from '../src/domain/email-address.ts';
-import { changesTowards, decideProfile, profileIsRight } from '../src/domain/profile.ts';
+import { changesTowards, decideProfile, type ProfileAbilities, profileIsRight } from '../src/domain/profile.ts';
+import { wantsNothing } from '../src/domain/tasks.ts';
 import type { StepContext, StepDefinition, StepOutcome } from './step.ts';
+import { asked, askFor, closeTasks } from './tasks.ts';
 
 export const createUser: StepDefinition = { step: 'create-user', condition: 'Profile', run };
 
 async function run(context: StepContext): Promise<StepOutcome> {
-  const { person, account, store, policy, fence, plan, wakeOthers } = context;
+  const outcome = await makeRight(context);
+  const { person, conditions, account, plan } = context;
+  if (plan || account.capabilities.changesEmails) return outcome;
+  const closed = { ...context, did: [] };
+  if (outcome.verdict?.status === 'true' && conditions.Profile.reason === 'awaiting_administrator')
+    await closeTasks(closed, ['create-user'], 'done', 'the account shows the address');
+  // Whoever is wanted again is not taken apart any more.
+  if (conditions.Profile.generation !== person.generation)
+    await closeTasks(closed, ['offboard'], 'withdrawn', 'the person is wanted');
+  return { ...outcome, did: [...outcome.did, ...closed.did] };
+}
+
+async function makeRight(context: StepContext): Promise<StepOutcome> {
+  const { person, conditions, store, policy, fence, plan, wakeOthers } = context;
+  let { account } = context;
+  // Somebody may have said that it is done: what was read before that says nothing.
+  if (!account.capabilities.changesEmails && conditions.Profile.reason === 'awaiting_administrator')
+    account = account.at('urgent');
   const email = person.wish?.email ?? null;
   const own = await account.findByPerson(person.personId, person.accountUserId);
   // Our own user answers for its address; only a differing one can belong to somebody else.
@@ -17,10 +36,21 @@ async function run(context: StepContext): Promise<StepOutcome> {
   const sameEmail = holder && holder.accountUserId !== own?.accountUserId ? holder : null;
   const behind = own && sameEmail ? (await store.peopleByAccountUser([sameEmail.accountUserId]))[0] : undefined;
   const sameEmailMovesAway =
+    account.capabilities.exchangesEmails &&
     behind?.lifecycle === 'wanted' &&
     behind.email !== null &&
     foldAddress(behind.email) !== foldAddress(sameEmail?.email ?? '');
-  const decision = decideProfile(person, { own, sameEmail, sameEmailMovesAway }, policy);
+  const abilities = await abilitiesOf(context);
+  if ('unknown' in abilities)
+    return {
+      verdict: {
+        status: 'false',
+        reason: 'awaiting_administrator',
+        message: `The account has no team ${abilities.unknown.map((name) => `«${name}»`).join(', ')}. An account administrator creates it, or an operator corrects the rule «${person.wish?.rule}».`,
+      },
+      did: [],
+    };
+  let decision = decideProfile(person, { own, sameEmail, sameEmailMovesAway }, policy, abilities);
 
   if (decision.kind === 'verdict') {
     const linked =
@@ -29,7 +59,22 @@ async function run(context: StepContext): Promise<StepOutcome> {
         : undefined;
     return { verdict: decision.verdict, did: [], ...(linked ? { person: linked } : {}) };
   }
-  if (plan) return { verdict: null, did: [], would: [describe(decision)] };
+  // An address that no call can change is asked for; everything else of the change is done.
+  const newEmail =
+    decision.kind === 'update' && !account.capabilities.changesEmails ? (decision.changes.email ?? null) : null;
+  if (newEmail !== null && decision.kind === 'update') {
+    const { email: _asked, ...changes } = decision.changes;
+    decision = { ...decision, changes };
+  }
+  if (plan)
+    return {
+      verdict: null,
+      did: [],
+      would: [
+        describe(decision),
+        newEmail && `ask an account administrator to change the address to ${newEmail}`,
+      ].filter((line): line is string => Boolean(line)),
+    };
 
   if (decision.kind === 'create') {
     const { wish } = decision;
@@ -37,14 +82,17 @@ async function run(context: StepContext): Promise<StepOutcome> {
       {
         personId: person.personId,
         name: wish.displayName,
+        givenName: wish.givenName?.trim() ?? null,
+        familyName: wish.familyName?.trim() ?? null,
         email: wish.email,
         role: wish.role,
+        teams: abilities.teams?.wished ?? [],
         timeZone: wish.timeZone,
         invite: wish.invite,
       },
       fence,
     );
-    return finish(context, made, 'user.created', null, 'created');
+    return finish(context, made, abilities, 'user.created', null, 'created');
   }
   if (decision.kind === 'exchange') {
     const { user, other } = decision;
@@ -60,30 +108,95 @@ async function run(context: StepContext): Promise<StepOutcome> {
       await wakeOthers('create-user', [decision.other.personId]);
     }
     const exchanged = await account.updateUser(decision.user.accountUserId, decision.changes, fence);
-    return finish(context, exchanged, 'user.updated', seen(decision.user), person.accountUserOrigin ?? 'created');
+    return finish(
+      context,
+      exchanged,
+      abilities,
+      'user.updated',
+      seen(decision.user),
+      person.accountUserOrigin ?? 'created',
+    );
   }
   if (decision.kind === 'adopt') {
     const adopted = await account.adoptUser(decision.user.accountUserId, person.personId, decision.changes, fence);
-    return finish(context, adopted, 'user.adopted', seen(decision.user), 'adopted');
+    return finish(context, adopted, abilities, 'user.adopted', seen(decision.user), 'adopted');
   }
   if (decision.restore) {
     await account.restoreUser(decision.user.accountUserId, fence);
     context.did.push({ action: 'user.restored', before: seen(decision.user), after: null });
   }
-  const updated = await account.updateUser(decision.user.accountUserId, decision.changes, fence);
-  return finish(context, updated, 'user.updated', seen(decision.user), person.accountUserOrigin ?? 'created');
+  const changed = decision.restore || Object.keys(decision.changes).length > 0;
+  const updated = changed
+    ? await account.updateUser(decision.user.accountUserId, decision.changes, fence)
+    : decision.user;
+  const outcome = changed
+    ? finish(context, updated, abilities, 'user.updated', seen(decision.user), person.accountUserOrigin ?? 'created')
+    : null;
+  if (newEmail === null && outcome) return outcome;
+  return askForEmail(context, updated, newEmail ?? '', outcome);
+}
+
+/** What the account can take of a wish, with teams by their ids. */
+async function abilitiesOf({
+  person,
+  account,
+  policy,
+}: StepContext): Promise<ProfileAbilities | { unknown: string[] }> {
+  const { namesInParts, setsTimeZones, hasTeams } = account.capabilities;
+  const managed = hasTeams ? [...new Set(policy.rules.flatMap((rule) => rule.teams))] : [];
+  if (managed.length === 0) return { namesInParts, setsTimeZones, teams: null };
+  const wished = person.wish?.teams ?? [];
+  const [of, all] = [await account.teamIds(wished), await account.teamIds(managed)];
+  // Nobody is made half right: a team that is not there comes first.
+  if (of.unknown.length > 0) return { unknown: of.unknown };
+  return { namesInParts, setsTimeZones, teams: { wished: of.ids, managed: all.ids } };
+}
+
+/** The user keeps everything; only the address waits for somebody's hand, and never becomes a new user. */
+async function askForEmail(
+  context: StepContext,
+  user: AccountUser,
+  email: string,
+  outcome: StepOutcome | null,
+): Promise<StepOutcome> {
+  const { person, store, did } = context;
+  const task = await store.newestTask(person.personId, 'create-user');
+  if (task?.state === 'open' && task.saidBy && task.saidAt)
+    await store.contradict(
+      task.taskId,
+      `${task.saidBy} said on ${task.saidAt.toISOString()} that it is done; the account shows ${user.email}.`,
+    );
+  const asking = await askFor(context, {
+    step: 'create-user',
+    kind: 'change_email',
+    who: person.wish?.displayName ?? user.name,
+    email: user.email,
+    accountUserId: user.accountUserId,
+    wants: { ...wantsNothing, email },
+  });
+  return {
+    verdict: {
+      status: 'false',
+      reason: 'awaiting_administrator',
+      message: `The user is still ${user.email}. ${asked(asking)}`,
+      evidence: { accountUserId: user.accountUserId, email: user.email, taskId: asking.taskId },
+    },
+    did: outcome ? [...outcome.did, ...did.filter((entry) => !outcome.did.includes(entry))] : did,
+    ...(outcome?.person ? { person: outcome.person } : {}),
+  };
 }
 
 /** The read-back decides, not the act: what the account does not show is not true. */
 function finish(
   context: StepContext,
   user: AccountUser,
+  abilities: ProfileAbilities,
   action: string,
   before: unknown,
   origin: 'created' | 'adopted',
 ): StepOutcome {
   const wish = context.person.wish;
-  const stillDifferent = wish?.email ? changesTowards(user, wish, wish.email, context.person.kept) : {};
+  const stillDifferent = wish?.email ? changesTowards(user, wish, wish.email, context.person.kept, abilities) : {};
   const right = Object.keys(stillDifferent).length === 0 && !user.suspended;
   return {
     verdict: right

@@ -5,8 +5,10 @@ import { admitRemoval, windowStart } from '../src/domain/brake.ts';
 import { looksLikeAddress } from '../src/domain/email-address.ts';
 import { schedulingLicense } from '../src/domain/license.ts';
 import { decideOffboard, type OffboardAction, type OffboardSight } from '../src/domain/offboard.ts';
+import { type WantedTask, wantsNothing } from '../src/domain/tasks.ts';
 import type { HistoryEntry } from '../src/ports.ts';
 import type { StepContext, StepDefinition, StepOutcome } from './step.ts';
+import { asked, askFor, closeTasks, wouldAsk } from './tasks.ts';
 
 export const offboard: StepDefinition = { step: 'offboard', condition: null, run };
 
@@ -15,7 +17,15 @@ const mostRounds = 12;
 
 async function run(context: StepContext): Promise<StepOutcome> {
   const { person, account, policy, now, plan, did } = context;
+  const byTask = account.capabilities.steps.offboard.mode === 'task';
   if (!plan) await account.leaveWaitingList(person.personId, true);
+  if (!plan && byTask)
+    await closeTasks(
+      context,
+      ['create-user', 'assign-license', 'assign-booking-pages'],
+      'withdrawn',
+      'the person leaves',
+    );
   for (let round = 0; round < mostRounds; round++) {
     const sight = await look(context);
     const decision = decideOffboard(person, sight, policy, now);
@@ -29,6 +39,7 @@ async function run(context: StepContext): Promise<StepOutcome> {
       if (entry) did.push(entry);
       continue;
     }
+    if (decision.kind === 'ask') return askInOrder(context, decision.what, sight);
     if (decision.kind === 'wait') {
       return {
         verdict: null,
@@ -53,6 +64,7 @@ async function run(context: StepContext): Promise<StepOutcome> {
         },
       };
     }
+    if (byTask && !plan) await settleSeats(context, sight);
     return {
       verdict: null,
       did,
@@ -65,7 +77,9 @@ async function run(context: StepContext): Promise<StepOutcome> {
         reason: null,
         message:
           decision.lifecycle === 'suspended'
-            ? 'Left: pages handed over, seat freed, user suspended.'
+            ? account.capabilities.suspends
+              ? 'Left: pages handed over, seat freed, user suspended.'
+              : 'Left: pages handed over, seat freed. The account knows no suspension: the user stays, and signs in only if the identity provider lets them.'
             : 'Left: nothing of this person is in the account through us.',
       },
     };
@@ -119,14 +133,115 @@ const messages = {
 async function look({ person, store, account, policy }: StepContext): Promise<OffboardSight> {
   const user = await account.findByPerson(person.personId, person.accountUserId);
   if (!user) return { user: null, pages: [], heir: null, heirIsNamed: false, removal: 'none' };
-  const pages = await account.pagesOwnedBy(user.accountUserId);
+  const asks = account.capabilities.steps.offboard.mode === 'task';
+  const task = asks ? await store.newestTask(person.personId, 'offboard') : null;
+  const pages = await account.pagesOwnedBy(user.accountUserId, task?.saidAt ?? undefined);
   const removal = await store.removalOf(person.personId, person.generation);
   const wanted = looksLikeAddress(policy.leavers.pagesTo) ? await account.findByEmail(policy.leavers.pagesTo) : null;
   // An heir who leaves or is suspended inherits nothing.
   const named =
     wanted && wanted.accountUserId !== user.accountUserId && !wanted.suspended && !wanted.signInBlocked ? wanted : null;
   const heir = named ?? (await account.remainingAdministrator(user.accountUserId));
-  return { user, pages, heir, heirIsNamed: named !== null, removal };
+  const { blocksSignIn, suspends } = account.capabilities;
+  if (!asks) return { user, pages, heir, heirIsNamed: named !== null, removal };
+  const said = task?.kind === 'free_seat' && task.saidAt ? task.saidAt : null;
+  const seatsGone: string[] = [];
+  for (const { kind } of removal === 'admitted' && pages.length === 0 ? user.licenses : []) {
+    const seen = await account.lookAtSeat(user.accountUserId, kind, said ?? new Date(0));
+    if (seen.seat === 'no' || (said && seen.seat === 'unknown')) seatsGone.push(kind);
+    else if (said && task?.state === 'open')
+      await store.contradict(
+        task.taskId,
+        `${task.saidBy} said on ${said.toISOString()} that it is done; ${seen.detail}`,
+      );
+  }
+  return {
+    user,
+    pages,
+    heir,
+    heirIsNamed: named !== null,
+    removal,
+    able: { blockSignIn: blocksSignIn, suspend: suspends, movePages: false, freeSeats: false },
+    seatsGone,
+  };
+}
+
+/** Pages, then the seat: the next is not asked for before the one before it is seen to be done. */
+async function askInOrder(
+  context: StepContext,
+  what: 'hand_over_pages' | 'free_seat',
+  sight: OffboardSight,
+): Promise<StepOutcome> {
+  const { person, account, store, plan, did } = context;
+  const user = sight.user as AccountUser;
+  const wanted: WantedTask = {
+    step: 'offboard',
+    kind: what,
+    who: person.wish?.displayName ?? user.name,
+    email: user.email,
+    accountUserId: user.accountUserId,
+    wants: {
+      ...wantsNothing,
+      heir: sight.heir?.email ?? null,
+      ...(what === 'free_seat'
+        ? { seats: user.licenses.map((license) => license.kind) }
+        : {
+            pages: sight.pages.map((page) => ({
+              linkName: page.linkName,
+              act: 'hand_over' as const,
+              pageId: page.pageId,
+              url: null,
+              from: user.email,
+            })),
+          }),
+    },
+  };
+  if (plan) return { verdict: null, did, would: [wouldAsk(wanted)] };
+  const before = await store.newestTask(person.personId, 'offboard');
+  const isOpen = before?.state === 'open';
+  if (isOpen && before.kind === what && what === 'hand_over_pages' && before.saidBy && before.saidAt)
+    await store.contradict(
+      before.taskId,
+      `${before.saidBy} said on ${before.saidAt.toISOString()} that it is done; ${sight.pages.map((page) => `«${page.linkName}»`).join(', ')} ${sight.pages.length === 1 ? 'is' : 'are'} still theirs.`,
+    );
+  if (isOpen && before.kind !== what)
+    await closeTasks(context, ['offboard'], 'done', 'the list of Booking pages by owner is empty');
+  // The bookings are listed once, when the task is opened: they belong to it.
+  wanted.wants.bookings =
+    isOpen && before.kind === what ? before.wants.bookings : await account.futureBookings(user.accountUserId);
+  const asking = await askFor(context, wanted);
+  return {
+    verdict: null,
+    did,
+    note: { outcome: 'blocked', reason: 'awaiting_administrator', message: `Leaving: ${asked(asking)}` },
+  };
+}
+
+/** What the ledger held goes back, and whoever waits looks again. */
+async function settleSeats(context: StepContext, sight: OffboardSight): Promise<void> {
+  const { person, account, store, policy, fence, wakeOthers } = context;
+  const user = sight.user;
+  const task = await store.newestTask(person.personId, 'offboard');
+  if (task?.state === 'open')
+    await closeTasks(
+      context,
+      ['offboard'],
+      'done',
+      task.kind === 'hand_over_pages'
+        ? 'the list of Booking pages by owner is empty'
+        : task.saidBy
+          ? `word of ${task.saidBy}`
+          : 'time slots answer that there is no seat',
+    );
+  if (!user || policy.leavers.seat !== 'after-hold') return;
+  await account.freeSeats(user.accountUserId, [schedulingLicense, ...user.licenses.map(({ kind }) => kind)], fence);
+  await wakeOthers('assign-license', await store.wakeWaitingForSeats());
+  if (user.licenses.length > 0)
+    context.did.push({
+      action: 'license.unassigned',
+      before: { kinds: user.licenses.map(({ kind }) => kind) },
+      after: null,
+    });
 }
 
 async function act(

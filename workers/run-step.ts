@@ -184,7 +184,14 @@ async function runOne(
   }
   const did: HistoryEntry[] = [];
   try {
-    const context = { ...parts, person, conditions, fence, now: parts.now(), cause, plan: options.plan, did };
+    // Somebody at the screen first, then who is not Ready yet, then looks at what stands.
+    const priority = options.force
+      ? ('urgent' as const)
+      : step !== 'offboard' && conditions[conditionOf[step]].status === 'true'
+        ? ('background' as const)
+        : ('soon' as const);
+    const account = parts.account.at(priority);
+    const context = { ...parts, account, person, conditions, fence, now: parts.now(), cause, plan: options.plan, did };
     const outcome = await timeBoxed(definitions[step].run(context));
     if (options.plan) {
       await parts.store.release(fence);
@@ -411,7 +418,7 @@ function verdictOf(error: UsherError, person: Person): Verdict {
       return {
         status: 'unknown',
         reason: 'throttled',
-        message: `The tenant asks to slow down; ${who} is looked at again when it allows. Nobody needs to act.`,
+        message: `${error.message} ${who} is looked at again by itself. Nobody needs to act.`,
       };
     case 'connection_down':
       return {
@@ -419,10 +426,16 @@ function verdictOf(error: UsherError, person: Person): Verdict {
         reason: 'connection_down',
         message: `${error.message} An operator checks the USHER_GRAPH settings and the app registration.`,
       };
+    case 'account_connection_down':
+      return { status: 'unknown', reason: 'connection_down', message: `${error.message} ${error.row.next}` };
+    case 'plan_has_no_api':
+      return { status: 'unknown', reason: 'plan_has_no_api', message: `${error.message} ${error.row.next}` };
     case 'email_taken_elsewhere':
-      return { status: 'false', reason: 'email_taken_elsewhere', message: `${error.message} ${error.row.next}` };
     case 'last_licensed_administrator':
-      return { status: 'false', reason: 'last_licensed_administrator', message: `${error.message} ${error.row.next}` };
+    case 'user_limit':
+    case 'account_owner_protected':
+    case 'invalid_profile':
+      return { status: 'false', reason: error.code, message: `${error.message} ${error.row.next}` };
     case 'account_refused':
       return {
         status: 'false',

@@ -12,7 +12,7 @@ import { foldAddress } from '../domain/email-address.ts';
 import { schedulingLicense } from '../domain/license.ts';
 import { UsherError } from '../errors.ts';
 import { newId } from '../ids.ts';
-import type { NewAccountUser, SchedulingAccount } from '../ports.ts';
+import type { AccountCapabilities, NewAccountUser, SchedulingAccount } from '../ports.ts';
 import { type AccountDatabase, type AccountSettings, change, fenced } from './database.ts';
 import { assignPage, disablePagesOf, mustBeLicensed, type PageRow, pageFrom } from './pages.ts';
 import {
@@ -37,6 +37,28 @@ import {
   voidLinks,
 } from './users.ts';
 
+const inTransaction = 'read back in the same transaction';
+
+export const builtinSteps: AccountCapabilities['steps'] = {
+  'create-user': { mode: 'automatic', how: 'makes, adopts and changes the user', evidence: inTransaction },
+  'check-delegation': {
+    mode: 'automatic',
+    how: 'reads the permissions of the primary calendar by Microsoft Graph',
+    evidence: 'the calendar names the dedicated mailbox as delegate',
+  },
+  'assign-license': { mode: 'automatic', how: 'gives a seat of the pool', evidence: inTransaction },
+  'assign-booking-pages': { mode: 'automatic', how: 'takes and enables the page', evidence: inTransaction },
+  offboard: {
+    mode: 'automatic',
+    how: 'hands over pages, frees the seat, suspends; deletes where the policy says so',
+    evidence: inTransaction,
+  },
+};
+
+/** A built-in account does by itself what others can only be looked at for. */
+const neverAsked = (): Promise<never> =>
+  Promise.reject(new UsherError('internal', 'The built-in account is written to, not looked at.'));
+
 export function openBuiltinAccount(database: AccountDatabase, settings: AccountSettings): SchedulingAccount {
   const one = async (name: string, where: string, values: unknown[]): Promise<AccountUser | null> => {
     const rows = await database.query<UserRow>(`account-user-by-${name}`, `${selectUser} where ${where}`, values);
@@ -49,21 +71,23 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
     return user;
   };
 
-  return {
+  const account: SchedulingAccount = {
     kind: 'builtin',
+    pace: null,
+    at: () => account,
     capabilities: {
-      modes: {
-        'create-user': 'automatic',
-        'check-delegation': 'automatic',
-        'assign-license': 'automatic',
-        'assign-booking-pages': 'automatic',
-        offboard: 'automatic',
-      },
+      steps: builtinSteps,
+      namesInParts: false,
+      changesEmails: true,
+      hasTeams: false,
+      blocksSignIn: true,
+      deletesUsers: true,
       suppressesInvitations: true,
       setsTimeZones: true,
       exchangesEmails: true,
       suspends: true,
       createsPages: true,
+      makesPageForNewUser: false,
       keepsWaitingList: true,
       knowsPools: true,
     },
@@ -249,5 +273,12 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
     },
 
     licenseCounts: () => licenseCounts(database),
+
+    lookAtSeat: neverAsked,
+    noteSeat: neverAsked,
+    lookAtPages: neverAsked,
+    futureBookings: neverAsked,
+    teamIds: neverAsked,
   };
+  return account;
 }

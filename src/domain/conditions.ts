@@ -114,6 +114,10 @@ const quickRecheckSeconds: Partial<Record<Reason, number>> = {
   email_taken_elsewhere: 120,
   claimed_twice: 300,
   connection_down: 300,
+  plan_has_no_api: 300,
+  // Somebody's hand is awaited: what they say is looked at at once, and what they do not say, four times a day.
+  awaiting_administrator: 6 * 3600,
+  evidence_expired: 24 * 3600,
 };
 
 /**
@@ -135,7 +139,9 @@ export function applyVerdict(
   spread: number,
 ): Condition {
   const next = nextCheckAt(verdict, now, spread);
-  if (verdict.status === 'unknown' && before.status !== 'unknown' && before.generation === generation) {
+  // Evidence that ran out is no failed look: what it carried does not stand any more.
+  const isFailedLook = verdict.status === 'unknown' && verdict.reason !== 'evidence_expired';
+  if (isFailedLook && before.status !== 'unknown' && before.generation === generation) {
     return {
       ...before,
       checkedAt: now,

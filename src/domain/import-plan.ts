@@ -27,7 +27,9 @@ export interface ImportSummary {
   /** By license kind: how many seats these rows need, and how many are left. */
   seats: Record<string, { needed: number; left: number | null; missing: number }>;
   calendars: { delegated: number; notDelegated: number; toBeChecked: number };
-  pages: { wished: number; missing: number; ownedByOthers: number; claimedTwice: number };
+  pages: { wished: number; missing: number; ownedByOthers: number; claimedTwice: number; notLookedAt?: number };
+  /** Steps for which an administrator's hand is asked, and what for. */
+  byHand?: { step: string; how: string }[];
   /** Until everybody is Ready, if nothing is in the way; at a rate that one worker process was measured with. */
   secondsExpected: number;
 }
@@ -46,7 +48,16 @@ export function emptySummary(): ImportSummary {
   };
 }
 
-export function expectedSeconds(summary: ImportSummary): number {
+/** `pace`: of an account that lets only so much be asked; the time of people's hands is not in it. */
+export function expectedSeconds(
+  summary: ImportSummary,
+  pace: { requestsPerSecond: number; requestsPerPerson: number } | null = null,
+): number {
   const acting = actingKinds.reduce((sum, kind) => sum + summary.kinds[kind], 0);
-  return Math.ceil(acting / peoplePerSecond);
+  const asking = pace ? (acting * pace.requestsPerPerson) / pace.requestsPerSecond : 0;
+  return Math.ceil(Math.max(acting / peoplePerSecond, asking));
+}
+
+export function stepsByHand(steps: Record<string, { mode: string; how: string }>): { step: string; how: string }[] {
+  return Object.entries(steps).flatMap(([step, { mode, how }]) => (mode === 'task' ? [{ step, how }] : []));
 }

@@ -22,6 +22,10 @@ export interface OffboardSight {
   /** True when the policy names the heir; a remaining Administrator gets the pages disabled. */
   heirIsNamed: boolean;
   removal: RemovalState;
+  /** What the account can; where it can not, somebody is asked, or nothing is done. Left out: everything. */
+  able?: { blockSignIn: boolean; suspend: boolean; movePages: boolean; freeSeats: boolean };
+  /** The kinds whose seat is known to be gone, or said to be. */
+  seatsGone?: string[];
 }
 
 export type OffboardAction =
@@ -35,6 +39,8 @@ export type OffboardAction =
 export type OffboardDecision =
   | { kind: 'act'; action: OffboardAction }
   | { kind: 'wait'; until: Date; why: 'hold' | 'grace' }
+  /** Somebody's hand is needed before it goes on. */
+  | { kind: 'ask'; what: 'hand_over_pages' | 'free_seat' }
   | { kind: 'blocked'; why: 'held' | 'kept' | 'no_heir' }
   | { kind: 'done'; lifecycle: 'suspended' | 'gone' };
 
@@ -49,10 +55,12 @@ export function graceUntil(person: Pick<Person, 'suspendedAt'>, policy: Policy):
 /** One action at a time; the runner comes back until there is nothing left to do now. */
 export function decideOffboard(person: Person, sight: OffboardSight, policy: Policy, now: Date): OffboardDecision {
   const user = sight.user;
+  const able = sight.able ?? { blockSignIn: true, suspend: true, movePages: true, freeSeats: true };
   // Nothing of this person is ours: there is nothing to take, and nothing is taken.
   if (!user || (!person.accountUserOrigin && user.personId !== person.personId))
     return { kind: 'done', lifecycle: 'gone' };
-  if (!user.signInBlocked && !user.suspended) return { kind: 'act', action: { kind: 'block_sign_in' } };
+  if (able.blockSignIn && !user.signInBlocked && !user.suspended)
+    return { kind: 'act', action: { kind: 'block_sign_in' } };
   const hold = holdUntil(person, policy);
   if (now < hold) return { kind: 'wait', until: hold, why: 'hold' };
   if (sight.removal === 'held') return { kind: 'blocked', why: 'held' };
@@ -61,12 +69,15 @@ export function decideOffboard(person: Person, sight: OffboardSight, policy: Pol
   // Pages first: taking the license disables every page its owner still has.
   if (sight.pages.length > 0) {
     if (!sight.heir) return { kind: 'blocked', why: 'no_heir' };
+    if (!able.movePages) return { kind: 'ask', what: 'hand_over_pages' };
     return { kind: 'act', action: { kind: 'hand_over_pages', pages: sight.pages, heir: sight.heir } };
   }
-  const seats = user.licenses.map((license) => license.kind);
+  const seats = user.licenses.map((license) => license.kind).filter((kind) => !sight.seatsGone?.includes(kind));
+  if (policy.leavers.seat === 'after-hold' && seats.length > 0 && !able.freeSeats)
+    return { kind: 'ask', what: 'free_seat' };
   if (policy.leavers.seat === 'after-hold' && seats.length > 0)
     return { kind: 'act', action: { kind: 'free_seats', kinds: seats } };
-  if (!user.suspended) return { kind: 'act', action: { kind: 'suspend' } };
+  if (able.suspend && !user.suspended) return { kind: 'act', action: { kind: 'suspend' } };
   // Suspended is recorded before the grace begins to count.
   if (!policy.leavers.delete || !person.suspendedAt) return { kind: 'done', lifecycle: 'suspended' };
   const grace = graceUntil(person, policy);

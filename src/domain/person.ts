@@ -61,6 +61,8 @@ export interface Wish {
   role: Role;
   licenses: string[];
   bookingPages: string[];
+  /** By name or id; absent where the rule names none. */
+  teams?: string[];
   timeZone: string | null;
   invite: 'send' | 'suppress';
   /** How the mailbox may be found in Microsoft 365, best key first. */

@@ -31,6 +31,8 @@ const rule = z.strictObject({
   role: z.union([z.enum(roles), fromDirectory]).default('Member'),
   licenses: z.union([z.array(nonEmpty), fromDirectory]).default(['scheduled-meetings']),
   bookingPages: z.union([z.array(nonEmpty), fromDirectory]).default([]),
+  /** Teams of a OnceHub account, by name or id; memberships in other teams stay as they are. */
+  teams: z.array(nonEmpty).default([]),
   timeZone: nonEmpty.default('from-directory'),
   invite: z.enum(['send', 'suppress']).default('send'),
 });
@@ -48,6 +50,17 @@ const source = z.strictObject({
 
 const accountKind = z.enum(['builtin', 'oncehub']);
 
+const tasks = z
+  .strictObject({
+    /** Until a task is overdue. */
+    dueDays: z.number().positive().default(3),
+    /** How often an overdue one is brought to mind. */
+    remindEveryDays: z.number().positive().default(1),
+    /** How long a person's word stands where nothing can be looked at. */
+    wordDays: z.number().positive().default(30),
+  })
+  .prefault({});
+
 export const policySchema = z
   .strictObject({
     account: z
@@ -55,6 +68,8 @@ export const policySchema = z
         kind: accountKind.default('builtin'),
         plan: z.enum(['free', 'paid']).default('paid'),
         pools: z.record(nonEmpty, z.int().min(0)).default({}),
+        /** Whether OnceHub's own Entra provisioning is on: it deletes users, so it must not manage the same people. */
+        nativeProvisioning: z.enum(['off', 'on']).optional(),
         /** The founding Administrator of the first start; left out: the first address of bookingPages.takeFrom. */
         administrator: z
           .strictObject({
@@ -117,6 +132,8 @@ export const policySchema = z
           .default({}),
       })
       .prefault({}),
+    /** Work that only people can do, in an account whose API can not. */
+    tasks,
     alerts: z
       .strictObject({ mail: z.array(nonEmpty).default([]), webhook: z.url().nullable().default(null) })
       .prefault({}),
@@ -174,10 +191,26 @@ export const policySchema = z
     ) {
       fault(['leavers', 'pagesTo'], 'use administrator, manager, or the e-mail address of the heir');
     }
+    if (policy.account.kind === 'builtin')
+      for (const [index, entry] of policy.rules.entries())
+        if (entry.teams.length > 0)
+          fault(['rules', index, 'teams'], 'the built-in account has no teams; they are for account.kind: oncehub');
     if (policy.account.kind === 'oncehub') {
+      if (policy.bookingPages.createMissing !== false)
+        fault(['bookingPages', 'createMissing'], 'OnceHub’s API makes no Booking pages; leave createMissing out');
+      if (policy.account.nativeProvisioning === 'on')
+        fault(
+          ['account', 'nativeProvisioning'],
+          'OnceHub’s own Entra provisioning deletes users that are unassigned there, for good; switch it off for the people whom Usher manages, and say off',
+        );
       for (const [index, entry] of policy.rules.entries()) {
         if (entry.invite === 'suppress')
           fault(['rules', index, 'invite'], 'a OnceHub account always sends its invitation; use invite: send');
+        if (entry.timeZone !== 'from-directory')
+          fault(
+            ['rules', index, 'timeZone'],
+            "a OnceHub user's time zone can not be set by its API; leave timeZone out",
+          );
       }
     }
   });

@@ -25,7 +25,22 @@ export type ProfileDecision =
   | { kind: 'adopt'; user: AccountUser; changes: UserChanges }
   | { kind: 'update'; user: AccountUser; changes: UserChanges; restore: boolean };
 
-export function decideProfile(person: Person, sight: ProfileSight, policy: Policy): ProfileDecision {
+/** What the account can take of a wish; what it can not is left out of every comparison. */
+export interface ProfileAbilities {
+  namesInParts: boolean;
+  setsTimeZones: boolean;
+  /** Ids; null where the account has no teams, or nobody is wished in or out of one. */
+  teams: { wished: string[]; managed: string[] } | null;
+}
+
+const everyAbility: ProfileAbilities = { namesInParts: false, setsTimeZones: true, teams: null };
+
+export function decideProfile(
+  person: Person,
+  sight: ProfileSight,
+  policy: Policy,
+  abilities: ProfileAbilities = everyAbility,
+): ProfileDecision {
   const wish = person.wish;
   if (person.ambiguousWith.length > 0) {
     return blocked(
@@ -39,6 +54,11 @@ export function decideProfile(person: Person, sight: ProfileSight, policy: Polic
       `${wish?.faults.join(' ') || 'The directory gives no e-mail address.'} The identity provider's admin corrects it there.`,
     );
   }
+  if (abilities.namesInParts && (!wish.givenName?.trim() || !wish.familyName?.trim()))
+    return blocked(
+      'invalid_profile',
+      `The account needs a first and a last name, and the directory gives no ${wish.givenName?.trim() ? 'familyName' : 'givenName'}. The identity provider's admin fills it in there.`,
+    );
   const email = wish.email;
   const { own, sameEmail } = sight;
   if (own?.protected)
@@ -53,7 +73,7 @@ export function decideProfile(person: Person, sight: ProfileSight, policy: Polic
     );
   }
   if (own && sameEmail && sight.sameEmailMovesAway && !person.kept.email && sameEmail.role !== 'Administrator') {
-    const { email: _exchanged, ...changes } = changesTowards(own, wish, email, person.kept);
+    const { email: _exchanged, ...changes } = changesTowards(own, wish, email, person.kept, abilities);
     return { kind: 'exchange', user: own, other: sameEmail, changes };
   }
   if (sameEmail?.personId && sameEmail.personId !== person.personId) {
@@ -78,12 +98,12 @@ export function decideProfile(person: Person, sight: ProfileSight, policy: Polic
       `An Administrator suspended ${own.email} by hand (${person.kept.suspended.by}, ${person.kept.suspended.at}). An account administrator restores the user.`,
     );
   if (own) {
-    const changes = changesTowards(own, wish, email, person.kept);
+    const changes = changesTowards(own, wish, email, person.kept, abilities);
     const restore = own.suspended || own.signInBlocked;
     if (restore || Object.keys(changes).length > 0) return { kind: 'update', user: own, changes, restore };
     return { kind: 'verdict', verdict: profileIsRight(own) };
   }
-  if (sameEmail) return decideAdoption(sameEmail, { ...wish, email }, policy);
+  if (sameEmail) return decideAdoption(sameEmail, { ...wish, email }, policy, abilities);
   return { kind: 'create', wish: { ...wish, email } };
 }
 
@@ -91,7 +111,12 @@ export function decideProfile(person: Person, sight: ProfileSight, policy: Polic
 const isAboveWish = (own: AccountUser, wish: Wish): boolean =>
   own.role === 'Administrator' && wish.role !== 'Administrator';
 
-function decideAdoption(user: AccountUser, wish: Wish & { email: string }, policy: Policy): ProfileDecision {
+function decideAdoption(
+  user: AccountUser,
+  wish: Wish & { email: string },
+  policy: Policy,
+  abilities: ProfileAbilities,
+): ProfileDecision {
   if (user.protected)
     return blocked(
       'account_owner_protected',
@@ -110,16 +135,32 @@ function decideAdoption(user: AccountUser, wish: Wish & { email: string }, polic
       `${user.email} exists in the account already, and the policy grants source ${wish.source} no claim on that domain. Add the domain to the source, or approve.`,
     );
   }
-  return { kind: 'adopt', user, changes: changesTowards(user, wish, wish.email) };
+  return { kind: 'adopt', user, changes: changesTowards(user, wish, wish.email, {}, abilities) };
 }
 
 /** Only what differs and was not changed by hand; an absent time zone in the wish changes nothing. */
-export function changesTowards(user: AccountUser, wish: Wish, email: string, kept: Kept = {}): UserChanges {
+export function changesTowards(
+  user: AccountUser,
+  wish: Wish,
+  email: string,
+  kept: Kept = {},
+  { namesInParts, setsTimeZones, teams }: ProfileAbilities = everyAbility,
+): UserChanges {
   const changes: UserChanges = {};
-  if (user.name !== wish.displayName && !kept.name) changes.name = wish.displayName;
+  if (namesInParts) {
+    if (user.givenName !== wish.givenName?.trim() && !kept.name) changes.givenName = wish.givenName?.trim() ?? '';
+    if (user.familyName !== wish.familyName?.trim() && !kept.name) changes.familyName = wish.familyName?.trim() ?? '';
+  } else if (user.name !== wish.displayName && !kept.name) changes.name = wish.displayName;
+  if (teams) {
+    // Memberships that somebody made by hand, in teams that no rule speaks of, survive.
+    const there = user.teams ?? [];
+    const wanted = [...new Set([...there.filter((id) => !teams.managed.includes(id)), ...teams.wished])];
+    if (wanted.length !== there.length || wanted.some((id) => !there.includes(id))) changes.teams = wanted;
+  }
   if (foldAddress(user.email) !== foldAddress(email) && !kept.email) changes.email = email;
   if (user.role !== wish.role && !kept.role) changes.role = wish.role;
-  if (wish.timeZone && user.timeZone !== wish.timeZone && !kept.timeZone) changes.timeZone = wish.timeZone;
+  if (setsTimeZones && wish.timeZone && user.timeZone !== wish.timeZone && !kept.timeZone)
+    changes.timeZone = wish.timeZone;
   return changes;
 }
 

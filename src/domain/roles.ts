@@ -192,6 +192,8 @@ export const operations = {
   'imports.read': op('make_reports', ...everyOperator),
   'imports.write': op('manage_users', 'operator', 'exchange_admin'),
   'people.personal_data': op('manage_users'),
+  'tasks.read': op('make_reports', ...everyOperator),
+  'tasks.write': op('manage_users', 'operator'),
   'runs.read': op('make_reports', ...everyOperator),
   'runs.decide': op('manage_users', 'operator'),
   'sources.read': op('make_reports', ...everyOperator),

@@ -149,7 +149,8 @@ export function importStore({ pool, lists }: Database): ImportStore {
       const rows = await list<{ person_id: string; delegation: string | null; licenses: string[] | null }>(
         lists,
         `select p.person_id, p.conditions -> 'Delegation' ->> 'status' as delegation,
-           (select array_agg(l.kind) from account_licenses l where l.account_user_id = p.account_user_id) as licenses
+           (select array_agg(s.kind) from (select l.kind from account_licenses l where l.account_user_id = p.account_user_id
+             union select v.kind from vendor_seats v where v.person_id = p.person_id) as s) as licenses
          from people p where p.person_id = any ($1::uuid[])`,
         [personIds],
       );

@@ -64,7 +64,7 @@ const findForChange: Named = {
   name: 'find-user-for-change',
   // Plain columns, one row a user: building json of whole rows cost more than the rest of a change.
   text: `
-select p.lifecycle, p.generation, p.wish, p.leave, p.leaving_since, p.suspended_at, p.ambiguous_with, p.account_user_id, p.account_user_origin,
+select p.lifecycle, p.generation, p.wish, p.leave, p.leaving_since, p.suspended_at, p.ambiguous_with, p.account_user_id, p.vendor_user_id, p.account_user_origin,
   p.wished_at, p.created_at as person_created_at, p.reconsider,
   d.resource_id, d.source, d.person_id, d.external_id, d.user_name, d.active, d.resource, d.version, d.created_at, d.last_modified_at,
   d.described, d.active_since, d.deleted_at, ${allMembershipsOf('d')} as memberships

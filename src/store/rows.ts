@@ -14,6 +14,8 @@ export interface PersonRow {
   suspended_at: Date | string | null;
   ambiguous_with: string[];
   account_user_id: string | null;
+  /** The key in an account that is somebody else's product; then there is no `account_user_id`. */
+  vendor_user_id: string | null;
   account_user_origin: 'created' | 'adopted' | null;
   /** Absent where a statement does not ask for it: only steps do. */
   kept?: Kept;
@@ -42,7 +44,7 @@ export function personFrom(row: PersonRow): Person {
     leavingSince: date(row.leaving_since),
     suspendedAt: date(row.suspended_at),
     ambiguousWith: row.ambiguous_with,
-    accountUserId: row.account_user_id,
+    accountUserId: row.vendor_user_id ?? row.account_user_id,
     accountUserOrigin: row.account_user_origin,
     kept: row.kept ?? {},
     wishedAt: new Date(row.wished_at),

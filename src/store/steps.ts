@@ -2,7 +2,7 @@
 import type pg from 'pg';
 import type { Lane } from '../domain/next-steps.ts';
 import type { RemovalState } from '../domain/offboard.ts';
-import { newId } from '../ids.ts';
+import { isUuid, newId } from '../ids.ts';
 import type { StepStore } from '../ports.ts';
 import { type Named, run, transaction } from './database.ts';
 import { knownFrom, type PersonRow } from './rows.ts';
@@ -40,6 +40,7 @@ with s as (
         case when usher_ready(coalesce($10, p.lifecycle), p.generation, c, $6::text[]) then coalesce(p.first_ready_at, now()) else p.first_ready_at end
       from (select p.conditions || $3::jsonb || ${over('License', '$4')} || ${over('BookingPages', '$5')} as c) as x),
     account_user_id = case when $7::boolean then $8::uuid else account_user_id end,
+    vendor_user_id = case when $7::boolean then $17 else vendor_user_id end,
     account_user_origin = case when $7::boolean then $9 else account_user_origin end,
     lifecycle = coalesce($10, lifecycle),
     suspended_at = coalesce($11::timestamptz, suspended_at),
@@ -86,8 +87,8 @@ join people p on p.lifecycle = 'wanted' and p.wish -> 'bookingPages' <> '[]' and
 
 const ownersBehind: Named = {
   name: 'people-by-account-user',
-  text: `select p.account_user_id, p.person_id, p.lifecycle, p.wish, p.kept, (m.state is not distinct from 'admitted') as removal_admitted
-    from people p left join removals m on m.person_id = p.person_id and m.generation = p.generation where p.account_user_id = any($1::uuid[])`,
+  text: `select coalesce(p.vendor_user_id, p.account_user_id::text) as account_user_id, p.person_id, p.lifecycle, p.wish, p.kept, (m.state is not distinct from 'admitted') as removal_admitted
+    from people p left join removals m on m.person_id = p.person_id and m.generation = p.generation where p.account_user_id = any($1::uuid[]) or p.vendor_user_id = any($2::text[])`,
 };
 
 const wakeWaiting: Named = {
@@ -135,7 +136,7 @@ export function stepStore(pool: pg.Pool): StepStore {
         json(held('BookingPages')),
         settlement.requiredConditions,
         linked,
-        person?.accountUserId ?? null,
+        person?.accountUserId && isUuid(person.accountUserId) ? person.accountUserId : null,
         person?.accountUserOrigin ?? null,
         person?.lifecycle ?? null,
         person?.suspendedAt ?? null,
@@ -144,6 +145,7 @@ export function stepStore(pool: pg.Pool): StepStore {
         history?.action ?? null,
         json(history?.before),
         json(history?.after),
+        person?.accountUserId && !isUuid(person.accountUserId) ? person.accountUserId : null,
       ]);
       return rows.length > 0;
     },
@@ -225,7 +227,7 @@ export function stepStore(pool: pg.Pool): StepStore {
           account_user_id: string;
           removal_admitted: boolean;
         }
-      >(pool, ownersBehind, [accountUserIds]);
+      >(pool, ownersBehind, [accountUserIds.filter(isUuid), accountUserIds.filter((id) => !isUuid(id))]);
       return rows.map((row) => ({
         accountUserId: row.account_user_id,
         personId: row.person_id,

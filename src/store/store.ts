@@ -10,6 +10,7 @@ import { policyStore } from './policy.ts';
 import { requestLogStore } from './request-log.ts';
 import { stepStore } from './steps.ts';
 import { syncStore } from './sync.ts';
+import { taskStore } from './tasks.ts';
 
 /** `groupsMatter`: does any rule of the policy ask for a group? */
 export function openStore(database: Database, groupsMatter = true): Store {
@@ -23,6 +24,7 @@ export function openStore(database: Database, groupsMatter = true): Store {
     ...requestLogStore(database.pool),
     ...syncStore(database, groupsMatter),
     ...importStore(database),
+    ...taskStore(database.pool),
     async ping() {
       await database.pool.query('select 1').catch((error: unknown) => {
         throw translate(error);

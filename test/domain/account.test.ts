@@ -83,6 +83,7 @@ describe('who may do what', () => {
     expect(may('viewer')).toEqual([
       'people.read',
       'imports.read',
+      'tasks.read',
       'runs.read',
       'sources.read',
       'alerts.read',

@@ -401,7 +401,9 @@ describe('a leaver', () => {
       ? decision.action.kind
       : decision.kind === 'done'
         ? decision.lifecycle
-        : `${decision.kind}:${decision.why}`;
+        : decision.kind === 'ask'
+          ? `ask:${decision.what}`
+          : `${decision.kind}:${decision.why}`;
   };
 
   test('loses the sign-in at once, and nothing else before the hold is over', () => {

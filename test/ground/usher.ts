@@ -7,6 +7,12 @@ import { compose, type Running } from '../../src/compose.ts';
 import { type Config, parsePolicy } from '../../src/config.ts';
 import { defaultScimLimits } from '../../src/intake/scim/limits.ts';
 import { contoso, contosoTenant } from '../../src/sandbox/contoso.ts';
+import {
+  newOnceHubAccount,
+  type OnceHubAccount,
+  type OnceHubSandbox,
+  startOnceHub,
+} from '../../src/sandbox/oncehub.ts';
 import { connectionTo, type Sandbox, startSandbox, type Tenant } from '../../src/sandbox/tenant.ts';
 import { startWorkers } from '../../workers/main.ts';
 import { type BackendName, freshDatabase, redisUrl } from './databases.ts';
@@ -35,6 +41,8 @@ export interface Answer {
 export interface Usher {
   address: string;
   sandbox: Sandbox;
+  /** Where the account is a OnceHub account. */
+  oncehub: OnceHubSandbox | null;
   running: Running;
   databaseUrl: string;
   scim(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
@@ -50,6 +58,8 @@ export interface UsherOptions {
   /** Poll this rarely, and let the tenant tell of changes. */
   notified?: boolean;
   workers?: boolean;
+  /** Provision into a OnceHub account in the sandbox; its clock, and ours for it, run a minute in a second. */
+  oncehub?: Partial<OnceHubAccount>;
   databaseUrl?: string;
   queueUrl?: string;
   config?: Partial<Config>;
@@ -60,6 +70,9 @@ export async function startUsher(options: UsherOptions = {}): Promise<Usher> {
     ? { url: options.databaseUrl, drop: () => Promise.resolve() }
     : await freshDatabase(options.backend ?? 'embedded PostgreSQL');
   const sandbox = await startSandbox(options.tenant ?? contosoTenant());
+  const oncehub = options.oncehub
+    ? await startOnceHub(newOnceHubAccount({ clockSpeed: 60, ...options.oncehub }))
+    : null;
   const port = options.notified ? await freePort() : 0;
   const config: Config = {
     host: '127.0.0.1',
@@ -79,6 +92,11 @@ export async function startUsher(options: UsherOptions = {}): Promise<Usher> {
           notificationUrl: `http://127.0.0.1:${port}/graph/notifications`,
         }
       : { ...connectionTo(sandbox), pollSeconds: 1 },
+    oncehub: oncehub && {
+      baseUrl: oncehub.url,
+      apiKeys: [oncehub.apiKey],
+      clockSpeed: oncehub.account.clockSpeed,
+    },
     oidc: null,
     mail: null,
     sessionSecret: null,
@@ -93,6 +111,7 @@ export async function startUsher(options: UsherOptions = {}): Promise<Usher> {
     startWorkers: options.workers === false ? null : startWorkers,
   }).catch(async (error: unknown) => {
     await sandbox.close();
+    await oncehub?.close();
     await database.drop();
     throw error;
   });
@@ -100,6 +119,7 @@ export async function startUsher(options: UsherOptions = {}): Promise<Usher> {
   return {
     address,
     sandbox,
+    oncehub,
     running,
     databaseUrl: database.url,
     scim: (method, at, body, headers) =>
@@ -116,6 +136,7 @@ export async function startUsher(options: UsherOptions = {}): Promise<Usher> {
     async close() {
       await running.close();
       await sandbox.close();
+      await oncehub?.close();
       await database.drop();
     },
   };

@@ -21,10 +21,11 @@ import {
   expectedSeconds,
   type ImportSummary,
   type RowKind,
+  stepsByHand,
 } from '../../domain/import-plan.ts';
 import type { DirectoryUser, Wish } from '../../domain/person.ts';
 import type { Policy } from '../../domain/policy.ts';
-import { asUsherError, UsherError } from '../../errors.ts';
+import { asUsherError, type ErrorCode, UsherError } from '../../errors.ts';
 import { newId } from '../../ids.ts';
 import type { Log } from '../../log.ts';
 import type { Cause, Import, ImportRow, ImportStore, IntakeStore, RowSight, SchedulingAccount } from '../../ports.ts';
@@ -32,7 +33,7 @@ import { changedBy, changeFor, decideCreate, difference, type Hints } from '../r
 
 export interface ImporterParts {
   store: ImportStore & IntakeStore;
-  account: Pick<SchedulingAccount, 'pagesNamed' | 'findById' | 'licenseCounts'>;
+  account: Pick<SchedulingAccount, 'pagesNamed' | 'findById' | 'licenseCounts' | 'capabilities' | 'pace'>;
   policy: Policy;
   hints: Hints;
   log: Log;
@@ -398,6 +399,8 @@ function faultOfWish(wish: Wish | null, lifecycle: string): string | null {
   return lifecycle === 'wanted' && wish && wish.faults.length > 0 ? wish.faults.join(' ') : null;
 }
 
+const asleep: ErrorCode[] = ['throttled', 'account_unavailable', 'account_connection_down', 'plan_has_no_api'];
+
 /** What the rows need, counted as they come: seats, calendars, pages. */
 function openTally({ store, account, policy }: ImporterParts, summary: ImportSummary) {
   const wishedPages = new Set<string>();
@@ -424,7 +427,17 @@ function openTally({ store, account, policy }: ImporterParts, summary: ImportSum
         else summary.calendars.toBeChecked += 1;
       }
       const names = wanted.flatMap((row) => row.wish?.bookingPages ?? []);
-      const pages = new Map((await account.pagesNamed(names)).map((page) => [page.linkName, page]));
+      const found = await account.pagesNamed(names).catch((error: unknown) => {
+        // A plan is made also while a vendor is slow or away; it says what it could not look at.
+        if (!asleep.includes(asUsherError(error).code)) throw error;
+        return null;
+      });
+      if (!found) {
+        summary.pages.wished += names.length;
+        summary.pages.notLookedAt = (summary.pages.notLookedAt ?? 0) + names.length;
+        return;
+      }
+      const pages = new Map(found.map((page) => [page.linkName, page]));
       for (const row of wanted)
         for (const name of row.wish?.bookingPages ?? []) {
           if (wishedPages.has(name)) summary.pages.claimedTwice += 1;
@@ -438,19 +451,26 @@ function openTally({ store, account, policy }: ImporterParts, summary: ImportSum
       const pools = await account.licenseCounts();
       for (const [kind, seats] of Object.entries(summary.seats)) {
         const pool = pools[kind];
-        const left = pool && pool.bought !== null ? Math.max(0, pool.bought - pool.assigned - pool.waiting) : null;
+        // Where a ledger stands for the account, a seat that somebody is asked to assign is no free one.
+        const asked = account.capabilities.knowsPools ? 0 : (pool?.reserved ?? 0);
+        const left =
+          pool && pool.bought !== null ? Math.max(0, pool.bought - pool.assigned - asked - pool.waiting) : null;
         seats.left = pool ? left : 0;
         seats.missing = seats.left === null ? 0 : Math.max(0, seats.needed - seats.left);
       }
-      summary.secondsExpected = expectedSeconds(summary);
+      summary.secondsExpected = expectedSeconds(summary, account.pace);
+      summary.byHand = stepsByHand(account.capabilities.steps);
     },
   };
 
   async function judge(page: AccountPage | undefined, row: NewRow): Promise<void> {
     if (!page) {
-      if (policy.bookingPages.createMissing === false) summary.pages.missing += 1;
+      if (policy.bookingPages.createMissing === false && !account.capabilities.makesPageForNewUser)
+        summary.pages.missing += 1;
       return;
     }
+    // Whoever has it: where the account does not tell, the step finds out.
+    if (page.ownerId === null) return;
     const owner = await ownerOf(page.ownerId);
     const isOwn = owner?.personId !== null && owner?.personId === row.personId;
     if (isOwn || owner?.role === 'Administrator') return;

@@ -5,6 +5,7 @@ import { sql as lookups } from './0004-lookups.ts';
 import { sql as directorySync } from './0005-directory-sync.ts';
 import { sql as accountWhole } from './0006-account-whole.ts';
 import { sql as imports } from './0007-imports.ts';
+import { sql as tasks } from './0008-tasks.ts';
 
 /** In order; a released migration never changes. */
 export const migrations: Record<string, string> = {
@@ -15,4 +16,5 @@ export const migrations: Record<string, string> = {
   '0005-directory-sync': directorySync,
   '0006-account-whole': accountWhole,
   '0007-imports': imports,
+  '0008-tasks': tasks,
 };

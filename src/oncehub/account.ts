@@ -1,0 +1,707 @@
+/**
+ * A OnceHub account as the steps know it, by its public API v2. Users are written; seats and Booking pages can only be looked at, and stand in a ledger.
+ *
+ * The API knows no fence and no idempotency key. So what is about to happen is written down first, under the fence; the call is time-boxed below the lease;
+ * whoever takes over waits until it can no longer take effect, and looks before acting. A create that timed out is followed by a look, never by a second
+ * create. Which fields may be sent, and what each refusal means, stands in the vendor's description, not in the texts of its answers.
+ */
+import type pg from 'pg';
+import { type AccountDatabase, change, fenced } from '../account/database.ts';
+import type { AccountPage, AccountUser, PageLook, UserChanges } from '../domain/account.ts';
+import { foldAddress } from '../domain/email-address.ts';
+import { schedulingLicense } from '../domain/license.ts';
+import { asUsherError, UsherError } from '../errors.ts';
+import type { Fence, NewAccountUser, Priority, SchedulingAccount } from '../ports.ts';
+import { oncehubCapabilities } from './capabilities.ts';
+import { type OnceHubCall, requestTimeoutMs } from './client.ts';
+import { openLedger } from './ledger.ts';
+import { type Gathered, gather } from './lists.ts';
+import type { Share } from './pace.ts';
+
+export interface OnceHubParts {
+  call: OnceHubCall;
+  database: AccountDatabase;
+  requestsPerSecond: number;
+  now: () => number;
+  clockSpeed: number;
+  raise(kind: string, message: string): Promise<void>;
+  settle(kind: string): Promise<void>;
+}
+
+interface OnceHubUser {
+  id: string;
+  firstName: string;
+  lastName: string;
+  email: string;
+  status: string;
+  role: string;
+  timeZone: string | null;
+  teams: string[];
+}
+
+interface OnceHubPage {
+  pageId: string;
+  linkName: string;
+  url: string;
+  title: string | null;
+  enabled: boolean;
+}
+
+/** How old an answer may be for whom, in milliseconds; who waits at the screen may have changed it a moment ago. */
+const freshFor: Record<Priority, number> = { urgent: 0, soon: 60_000, background: 3_600_000 };
+/** Lists of everything move slowly, and cost a request for each hundred. */
+const listFreshFor: Record<Priority, number> = { urgent: 60_000, soon: 600_000, background: 3_600_000 };
+/** How long a call that was begun can still be on its way. */
+const effectSeconds = Math.ceil(requestTimeoutMs / 1000) + 8;
+/** After a time-out the vendor may still act; nobody makes the user a second time before. */
+const uncertainSeconds = 90;
+const noCreatesSeconds = 3600;
+const mostKept = 20_000;
+/** A page that is not in the list may be new: looked for again, at the price of the list. Milliseconds for each hundred pages. */
+const lookAgainMs = 30_000;
+
+/** A look for the address, the create, a look at the pages when the task is opened, and one when it is done. */
+const requestsPerPerson = 4;
+
+export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
+  const { call, database, now } = parts;
+  const ledger = openLedger(database);
+  const kept = new Map<string, { user: OnceHubUser; readAt: number }>();
+  const pagesOf = new Map<string, Gathered<OnceHubPage>>();
+  const users = gather(call, '/users', readUser, now);
+  const teams = gather(call, '/teams', (item) => item as { id: string; name: string }, now);
+  const allPages = gather(call, '/booking-pages', readPage, now);
+  const calendars = gather(call, '/booking-calendars', readCalendar, now);
+
+  const keep = (user: OnceHubUser, readAt = now()): OnceHubUser => {
+    kept.delete(user.id);
+    kept.set(user.id, { user, readAt });
+    if (kept.size > mostKept) kept.delete(kept.keys().next().value ?? '');
+    return user;
+  };
+  const ownPages = (accountUserId: string): Gathered<OnceHubPage> => {
+    const found =
+      pagesOf.get(accountUserId) ??
+      gather(call, `/booking-pages?user=${encodeURIComponent(accountUserId)}`, readPage, now);
+    pagesOf.delete(accountUserId);
+    pagesOf.set(accountUserId, found);
+    if (pagesOf.size > mostKept) pagesOf.delete(pagesOf.keys().next().value ?? '');
+    return found;
+  };
+
+  /** With what we know beside what OnceHub shows: whose user it is, and which seats were seen. */
+  const shown = async (user: OnceHubUser): Promise<AccountUser> => {
+    const rows = await database.query<{ person_id: string | null; kind: string | null; rule: string | null }>(
+      'vendor-user-known',
+      `select v.person_id, s.kind, s.rule from (select $1::text as id) as asked
+       left join vendor_users v on v.account_user_id = asked.id left join vendor_seats s on s.account_user_id = asked.id and s.state = 'held'`,
+      [user.id],
+    );
+    return {
+      accountUserId: user.id,
+      personId: rows[0]?.person_id ?? null,
+      name: `${user.firstName} ${user.lastName}`.trim(),
+      givenName: user.firstName,
+      familyName: user.lastName,
+      email: user.email,
+      role: isAdministrator(user) ? 'Administrator' : 'Member',
+      status: user.status === 'invited' ? 'Invited (Pending)' : 'Has signed in',
+      suspended: false,
+      signInBlocked: false,
+      protected: user.role === 'Account Owner',
+      timeZone: user.timeZone,
+      teams: user.teams,
+      licenses: rows.flatMap(({ kind, rule }) => (kind ? [{ kind, givenByUsher: true, rule }] : [])),
+    };
+  };
+
+  const linkOf = async (
+    personId: string,
+  ): Promise<{ account_user_id: string | null; email_key: string; uncertain: boolean } | undefined> =>
+    (
+      await database.query<{ account_user_id: string | null; email_key: string; uncertain: boolean }>(
+        'vendor-link',
+        'select account_user_id, email_key, uncertain_until > now() as uncertain from vendor_users where person_id = $1',
+        [personId],
+      )
+    )[0];
+
+  /** Written down under the fence before anything is sent; whoever comes meanwhile waits until it can no longer take effect. */
+  const begin = (fence: Fence, what: string, more?: (client: pg.PoolClient) => Promise<void>): Promise<void> =>
+    fenced(database, fence, async (client) => {
+      const { rows } = await client.query<{ what: string; left: number }>(
+        'select what, extract(epoch from until - now())::float8 as left from vendor_effects where person_id = $1 and until > now()',
+        [fence.personId],
+      );
+      if (rows[0])
+        throw new UsherError('throttled', `An earlier «${rows[0].what}» may still take effect.`, {
+          retryAfterSeconds: rows[0].left + 0.5,
+        });
+      await more?.(client);
+      await client.query(
+        `insert into vendor_effects (person_id, what, until) values ($1, $2, now() + make_interval(secs => $3))
+         on conflict (person_id) do update set what = $2, until = now() + make_interval(secs => $3)`,
+        [fence.personId, what, effectSeconds],
+      );
+    });
+  const end = (personId: string) =>
+    database.query('vendor-effect-over', 'delete from vendor_effects where person_id = $1', [personId]);
+  /** A call whose outcome is known, whatever it is, is over; one without an answer stays written down. */
+  const during = async <T>(fence: Fence, what: string, work: () => Promise<T>): Promise<T> => {
+    await begin(fence, what);
+    let outcome: T;
+    try {
+      outcome = await work();
+    } catch (error) {
+      if (asUsherError(error).code !== 'account_unavailable') await end(fence.personId);
+      throw error;
+    }
+    await end(fence.personId);
+    return outcome;
+  };
+  const link = (personId: string, accountUserId: string, email: string) =>
+    change(database, (client) => writeLink(client, personId, accountUserId, email));
+
+  const refuses = async (fence: Fence, what: string): Promise<never> => {
+    await fenced(database, fence, () => Promise.resolve());
+    throw new UsherError('account_refused', `OnceHub’s API can not ${what}.`);
+  };
+
+  function openAt(priority: Priority): SchedulingAccount {
+    const openedAt = now();
+    let begun = false;
+    const share = (): Share => {
+      // Somebody at the screen stays ahead; for everybody else an act that began goes on before others begin.
+      const own = begun && priority !== 'urgent' ? 'follow' : priority;
+      begun = true;
+      return own;
+    };
+    const ask: OnceHubCall = (_share, ...request) => call(share(), ...request);
+    const oldest = (ages: Record<Priority, number>, notBefore?: Date): number =>
+      Math.max(
+        (ages[priority] === 0 ? openedAt : now()) - ages[priority] / parts.clockSpeed,
+        notBefore?.getTime() ?? 0,
+      );
+
+    const readUserById = async (accountUserId: string): Promise<OnceHubUser | null> => {
+      const notBefore = oldest(freshFor);
+      const known = kept.get(accountUserId);
+      if (known && known.readAt >= notBefore) return known.user;
+      if (priority === 'background') {
+        // One reading for everybody whose turn it is; who is not in it is asked for alone.
+        const list = await users.get(share(), notBefore);
+        for (const user of list.items) if ((kept.get(user.id)?.readAt ?? 0) < list.readAt) keep(user, list.readAt);
+        const found = kept.get(accountUserId);
+        if (found && found.readAt >= list.readAt) return found.user;
+      }
+      const { status, body } = await ask('soon', 'GET', `/users/${encodeURIComponent(accountUserId)}`);
+      if (status === 404 || status === 410 || body.deleted === true) {
+        kept.delete(accountUserId);
+        return null;
+      }
+      if (status !== 200) throw unexpected('GET /users/{id}', status);
+      return keep(readUser(body));
+    };
+    const readUserByEmail = async (email: string): Promise<OnceHubUser | null> => {
+      // Whether the filter minds the case is not documented: the address as it is, then folded.
+      for (const spelling of new Set([email.trim(), foldAddress(email)])) {
+        const { status, body } = await ask('soon', 'GET', `/users?${new URLSearchParams({ email: spelling })}`);
+        if (status !== 200 || !Array.isArray(body.data)) throw unexpected('GET /users?email=', status);
+        const found = body.data.map(readUser).find((user) => foldAddress(user.email) === foldAddress(email));
+        if (found) return keep(found);
+      }
+      return null;
+    };
+    const findById = async (accountUserId: string): Promise<AccountUser | null> => {
+      const user = await readUserById(accountUserId);
+      return user && shown(user);
+    };
+    const mustFind = async (accountUserId: string): Promise<AccountUser> => {
+      const user = await findById(accountUserId);
+      if (!user) throw new UsherError('conflict', 'The user was deleted in OnceHub at the same time.');
+      return user;
+    };
+
+    const patch = async (accountUserId: string, changes: UserChanges): Promise<void> => {
+      const body = {
+        ...(changes.givenName === undefined ? {} : { first_name: changes.givenName }),
+        ...(changes.familyName === undefined ? {} : { last_name: changes.familyName }),
+        ...(changes.role === undefined ? {} : { role_name: changes.role }),
+        ...(changes.teams === undefined ? {} : { teams: changes.teams }),
+      };
+      if (Object.keys(body).length === 0) return;
+      const answer = await ask('soon', 'PATCH', `/users/${encodeURIComponent(accountUserId)}`, body);
+      if (answer.status === 200) {
+        keep(readUser(answer.body));
+        return;
+      }
+      kept.delete(accountUserId);
+      if (answer.status === 403)
+        throw new UsherError('account_owner_protected', 'OnceHub does not let the Account Owner be changed.');
+      if (answer.status === 404 || answer.status === 410)
+        throw new UsherError('conflict', 'The user was deleted in OnceHub at the same time.');
+      throw refusedField(answer.status, answer.param, answer.message);
+    };
+
+    /** Whether somebody who is an Administrator, or the owner, is known to have a seat; an unknown seat counts as none. */
+    const guardLastAdministrator = async (accountUserId: string): Promise<void> => {
+      const user = await readUserById(accountUserId);
+      if (user?.role === 'Account Owner')
+        throw new UsherError('account_owner_protected', `${user.email} is the Account Owner.`);
+      if (!user || !isAdministrator(user)) return;
+      const { items } = await users.get(share(), oldest(listFreshFor));
+      for (const other of items.filter((one) => isAdministrator(one) && one.id !== accountUserId)) {
+        const seat = await account.lookAtSeat(other.id, schedulingLicense, new Date(0));
+        if (seat.seat === 'yes') return;
+      }
+      throw new UsherError(
+        'last_licensed_administrator',
+        `Nothing shows that another Administrator than ${user.email} has a seat.`,
+      );
+    };
+
+    const account: SchedulingAccount = {
+      kind: 'oncehub',
+      capabilities: oncehubCapabilities,
+      pace: { requestsPerSecond: parts.requestsPerSecond, requestsPerPerson },
+      at: openAt,
+
+      async findByPerson(personId, accountUserId) {
+        const known = accountUserId ? null : await linkOf(personId);
+        const id = accountUserId ?? known?.account_user_id;
+        if (id) {
+          const found = await findById(id);
+          if (!found) await noteGone(parts, personId);
+          return found;
+        }
+        if (!known) return null;
+        // A create was begun and its end never seen: the user with that address is the one.
+        const late = await readUserByEmail(known.email_key);
+        if (!late) return null;
+        await link(personId, late.id, late.email);
+        return shown(late);
+      },
+
+      async findByEmail(email) {
+        const user = await readUserByEmail(email);
+        return user && shown(user);
+      },
+
+      findById,
+
+      async createUser(user, fence) {
+        if (!user.givenName || !user.familyName)
+          throw new UsherError('invalid_profile', 'OnceHub needs a first and a last name.');
+        const known = await linkOf(user.personId);
+        if (known?.account_user_id) {
+          const there = await findById(known.account_user_id);
+          if (there) return there;
+        }
+        const made = await create(user, fence);
+        return shown(made);
+      },
+
+      async adoptUser(accountUserId, personId, changes, fence) {
+        await during(fence, 'adopt', async () => {
+          const user = await readUserById(accountUserId);
+          if (!user) throw new UsherError('conflict', 'The user was deleted in OnceHub at the same time.');
+          await link(personId, accountUserId, user.email);
+          await patch(accountUserId, changes);
+          if (user.status === 'invited' && user.role === 'Member')
+            await parts.raise(
+              'native_provisioning',
+              `OnceHub had ${user.email} before Usher made the user, invited and never signed in. Should OnceHub’s own Entra provisioning manage the same people: taking the assignment there away deletes the user for good. An account administrator switches one of the two off.`,
+            );
+        });
+        return mustFind(accountUserId);
+      },
+
+      async updateUser(accountUserId, changes, fence) {
+        if (changes.role === 'Member') await guardLastAdministrator(accountUserId);
+        await during(fence, 'update', () => patch(accountUserId, changes));
+        return mustFind(accountUserId);
+      },
+
+      exchangeEmails: (_own, _other, _seen, fence) => refuses(fence, 'change addresses'),
+      blockSignIn: (_id, fence) => refuses(fence, 'end a sign-in'),
+      suspendUser: (_id, fence) => refuses(fence, 'suspend a user'),
+      restoreUser: (_id, fence) => refuses(fence, 'restore a user'),
+      assignPage: (_page, _from, _to, _enable, fence) => refuses(fence, 'change the owner of a Booking page'),
+      createPage: (_link, _owner, fence) => refuses(fence, 'make a Booking page'),
+      enablePage: (_page, fence) => refuses(fence, 'enable a Booking page'),
+
+      async deleteUser(accountUserId, _heirId, fence) {
+        await fenced(database, fence, () => Promise.resolve());
+        await guardLastAdministrator(accountUserId);
+        await during(fence, 'delete', async () => {
+          const answer = await ask('soon', 'DELETE', `/users/${encodeURIComponent(accountUserId)}`);
+          kept.delete(accountUserId);
+          if (answer.status === 403)
+            throw new UsherError('account_owner_protected', 'OnceHub does not let the Account Owner be deleted.');
+          // Gone already is as good as gone.
+          if (![200, 404, 410].includes(answer.status)) throw refusedField(answer.status, answer.param, answer.message);
+          await change(database, async (client) => {
+            await client.query('delete from vendor_seats where account_user_id = $1', [accountUserId]);
+            await client.query('delete from vendor_users where account_user_id = $1', [accountUserId]);
+          });
+        });
+      },
+
+      ...ledger,
+
+      async pagesNamed(linkNames) {
+        const { items } = await allPages.get(share(), oldest(listFreshFor));
+        return linkNames.flatMap((name) => {
+          const page = items.find((one) => isNamed(one, name));
+          return page ? [accountPage(page, name, null)] : [];
+        });
+      },
+
+      async pagesOwnedBy(accountUserId, notBefore) {
+        const { items } = await ownPages(accountUserId).get(share(), oldest(freshFor, notBefore));
+        return items.map((page) => accountPage(page, page.linkName, accountUserId));
+      },
+
+      async lookAtSeat(accountUserId, kind, notBefore) {
+        if (kind !== schedulingLicense)
+          return { seat: 'unknown', by: null, detail: `OnceHub shows nobody who has a «${kind}» seat.` };
+        const { items } = await ownPages(accountUserId).get(share(), oldest(freshFor, notBefore));
+        const active = items.find((page) => page.enabled);
+        if (active) return { seat: 'yes', by: 'active_page', detail: `Booking page «${active.linkName}» is active.` };
+        const hostedSince = async (since: number) =>
+          (await calendars.get(share(), since)).items.find(
+            (calendar) => calendar.host === accountUserId && calendar.published,
+          );
+        // A word is only taken where nothing can be looked at by then.
+        const hosted =
+          (await hostedSince(oldest(listFreshFor))) ??
+          (notBefore.getTime() > 0 ? await hostedSince(notBefore.getTime()) : undefined);
+        if (!hosted)
+          return {
+            seat: 'unknown',
+            by: null,
+            detail: 'No active Booking page and no published booking calendar shows it.',
+          };
+        const { status } = await ask('soon', 'GET', `/booking-calendars/${encodeURIComponent(hosted.id)}/time-slots`);
+        if (status === 200)
+          return { seat: 'yes', by: 'time_slots', detail: `Booking calendar ${hosted.id} gives time slots.` };
+        if (status === 402)
+          return {
+            seat: 'no',
+            by: 'time_slots',
+            detail: `Booking calendar ${hosted.id} answers that its host has no seat (402).`,
+          };
+        return { seat: 'unknown', by: null, detail: `Booking calendar ${hosted.id} answered ${status}.` };
+      },
+
+      async lookAtPages(accountUserId, linkNames, takeFrom, notBefore) {
+        const { items: own } = await ownPages(accountUserId).get(share(), oldest(freshFor, notBefore));
+        const missing = linkNames.filter((name) => !own.some((page) => isNamed(page, name)));
+        let list = missing.length > 0 ? await allPages.get(share(), oldest(listFreshFor)) : null;
+        const isThere = (name: string) => list?.items.some((page) => isNamed(page, name));
+        if (list && !missing.every(isThere)) {
+          const patience = (lookAgainMs * Math.ceil((list.items.length + 1) / 100)) / parts.clockSpeed;
+          list = await allPages.get(share(), priority === 'urgent' ? openedAt : now() - patience);
+        }
+        const all = list?.items ?? [];
+        const elsewhere = missing.flatMap((name) => all.find((page) => isNamed(page, name)) ?? []);
+        // Whose page it is can only be told by lists that are no older than the page.
+        const owners =
+          elsewhere.length > 0 ? await ownersAmong(accountUserId, takeFrom, Math.min(list?.readAt ?? 0, openedAt)) : [];
+        return {
+          wished: linkNames.map((linkName): PageLook => {
+            const mine = own.find((page) => isNamed(page, linkName));
+            const page = mine ?? all.find((one) => isNamed(one, linkName)) ?? null;
+            const owner = owners.find(({ pages }) => pages.some((one) => one.pageId === page?.pageId));
+            return {
+              linkName,
+              page: page && { pageId: page.pageId, url: page.url, enabled: page.enabled },
+              owner: mine
+                ? 'self'
+                : owner
+                  ? { accountUserId: owner.user.id, email: owner.user.email, mayTake: true }
+                  : 'unknown',
+            };
+          }),
+          others: own
+            .filter((page) => !linkNames.some((name) => isNamed(page, name)))
+            .map(({ pageId, linkName, url, title, enabled }) => ({ pageId, linkName, url, title, enabled })),
+        };
+      },
+
+      async futureBookings(accountUserId) {
+        const from = new Date(now()).toISOString();
+        const found = new Map<string, { bookingId: string; startsAt: string; subject: string }>();
+        // The owner of a classic page, and the host of a booking calendar.
+        for (const as of ['owner', 'host']) {
+          for (let after: string | null = null; ; ) {
+            const query = new URLSearchParams({
+              [as]: accountUserId,
+              'starting_time.gt': from.slice(0, 10),
+              limit: '100',
+            });
+            if (after) query.set('after', after);
+            const { status, body } = await ask('soon', 'GET', `/bookings?${query}`);
+            if (status !== 200 || !Array.isArray(body.data)) throw unexpected('GET /bookings', status);
+            const rows = body.data as { id: string; starting_time: string; subject?: string; status?: string }[];
+            for (const row of rows)
+              if (row.starting_time > from && !['canceled', 'completed', 'no_show'].includes(row.status ?? ''))
+                found.set(row.id, { bookingId: row.id, startsAt: row.starting_time, subject: row.subject ?? '' });
+            const last: string | undefined = rows.at(-1)?.id;
+            if (body.has_more !== true || !last || last === after || found.size >= 500) break;
+            after = last;
+          }
+        }
+        return [...found.values()].sort((a, b) => a.startsAt.localeCompare(b.startsAt));
+      },
+
+      async teamIds(named) {
+        if (named.length === 0) return { ids: [], unknown: [] };
+        const find = async (notBefore: number) => {
+          const { items } = await teams.get(share(), notBefore);
+          return named.map(
+            (name) => items.find((team) => team.id === name || fold(team.name) === fold(name))?.id ?? null,
+          );
+        };
+        let ids = await find(oldest(listFreshFor));
+        // A team that somebody has just made.
+        if (ids.includes(null)) ids = await find(now() - 30_000);
+        return {
+          ids: ids.filter((id) => id !== null),
+          unknown: named.filter((_name, index) => ids[index] === null),
+        };
+      },
+
+      async remainingAdministrator(exceptId) {
+        const { items } = await users.get(share(), oldest(listFreshFor));
+        const others = items.filter((user) => isAdministrator(user) && user.id !== exceptId);
+        const heir = others.find((user) => user.role === 'Account Owner') ?? others.at(-1);
+        return heir ? shown(heir) : null;
+      },
+    };
+
+    /** From whom a page may be taken, with what each owns: one list an owner serves everybody who waits for a page of theirs. */
+    async function ownersAmong(
+      exceptId: string,
+      takeFrom: string[] | null,
+      notBefore: number,
+    ): Promise<{ user: OnceHubUser; pages: OnceHubPage[] }[]> {
+      const { items } = await users.get(share(), oldest(listFreshFor));
+      const owners = items.filter(
+        (user) =>
+          user.id !== exceptId &&
+          isAdministrator(user) &&
+          (takeFrom === null || takeFrom.some((address) => foldAddress(address) === foldAddress(user.email))),
+      );
+      return Promise.all(
+        owners.map(async (user) => ({
+          user,
+          pages: (await ownPages(user.id).get(share(), Math.max(notBefore, oldest(listFreshFor)))).items,
+        })),
+      );
+    }
+
+    async function create(user: NewAccountUser, fence: Fence): Promise<OnceHubUser> {
+      await begin(fence, 'create', async (client) => {
+        const { rows } = await client.query<{ closed: boolean; uncertain: number | null }>(
+          `select (select no_creates_until > now() from vendor_connection) as closed,
+             (select extract(epoch from uncertain_until - now())::float8 from vendor_users where person_id = $1 and uncertain_until > now()) as uncertain`,
+          [user.personId],
+        );
+        if (rows[0]?.closed) throw new UsherError('user_limit', 'OnceHub said that the plan takes no more users.');
+        if (rows[0]?.uncertain)
+          throw new UsherError('throttled', 'A create that got no answer may still take effect.', {
+            retryAfterSeconds: rows[0].uncertain + 0.5,
+          });
+        await client.query(
+          `insert into vendor_users (person_id, email_key) values ($1, $2)
+           on conflict (person_id) do update set email_key = $2, account_user_id = null`,
+          [user.personId, foldAddress(user.email)],
+        );
+      });
+      let answer: Awaited<ReturnType<OnceHubCall>>;
+      try {
+        answer = await ask('soon', 'POST', '/users', {
+          email: user.email,
+          first_name: user.givenName,
+          last_name: user.familyName,
+          role_name: user.role,
+          ...(user.teams.length > 0 ? { teams: user.teams } : {}),
+        });
+      } catch (thrown) {
+        const error = asUsherError(thrown);
+        if (error.code !== 'account_unavailable') {
+          // Nothing was sent, or it was refused whole.
+          await forgetIntent(user.personId);
+          throw error;
+        }
+        await database.query(
+          'vendor-create-uncertain',
+          `with e as (delete from vendor_effects where person_id = $1)
+           update vendor_users set uncertain_until = now() + make_interval(secs => $2) where person_id = $1`,
+          [user.personId, uncertainSeconds / parts.clockSpeed],
+        );
+        const late = await readUserByEmail(user.email);
+        if (!late) throw error;
+        await link(user.personId, late.id, late.email);
+        return late;
+      }
+      if (answer.status === 200 || answer.status === 201) {
+        const made = keep(readUser(answer.body));
+        await change(database, async (client) => {
+          await writeLink(client, user.personId, made.id, made.email);
+          await client.query('delete from vendor_effects where person_id = $1', [user.personId]);
+        });
+        // Its own page is among them now.
+        pagesOf.delete(made.id);
+        return made;
+      }
+      await forgetIntent(user.personId);
+      if (answer.status === 422) {
+        await database.query(
+          'vendor-no-creates',
+          'update vendor_connection set no_creates_until = now() + make_interval(secs => $1)',
+          [noCreatesSeconds / parts.clockSpeed],
+        );
+        await parts.raise(
+          'user_limit',
+          'OnceHub takes no more users on this plan. An account administrator upgrades the plan or removes users; nobody is made until then, and it is tried again every hour.',
+        );
+        throw new UsherError('user_limit', 'OnceHub said that the plan takes no more users.');
+      }
+      if (answer.status === 400 && answer.param === 'email') return takenAddress(user);
+      throw refusedField(answer.status, answer.param, answer.message);
+    }
+
+    /** All fields were there, so what is wrong with the address is that somebody has it, here or in another OnceHub account. */
+    async function takenAddress(user: NewAccountUser): Promise<never> {
+      const holder =
+        (await readUserByEmail(user.email)) ??
+        // A filter that minds the case would not show it.
+        (await users.get(share(), now() - 5000)).items.find(
+          (one) => foldAddress(one.email) === foldAddress(user.email),
+        );
+      if (!holder)
+        throw new UsherError(
+          'email_taken_elsewhere',
+          `OnceHub does not take ${user.email}, and nobody in this account has it: it belongs to another OnceHub account, or can not receive mail.`,
+        );
+      const { personId } = await shown(keep(holder));
+      if (personId && personId !== user.personId)
+        throw new UsherError('email_taken_elsewhere', `${user.email} belongs to the user of another person.`);
+      throw new UsherError('conflict', `${user.email} was made in OnceHub at the same time; it is looked at again.`);
+    }
+
+    return account;
+  }
+
+  const forgetIntent = (personId: string) =>
+    database.query(
+      'vendor-forget-intent',
+      `with e as (delete from vendor_effects where person_id = $1) delete from vendor_users where person_id = $1 and account_user_id is null`,
+      [personId],
+    );
+
+  return openAt('soon');
+}
+
+async function writeLink(client: pg.PoolClient, personId: string, accountUserId: string, email: string): Promise<void> {
+  const taken = await client.query('select 1 from vendor_users where account_user_id = $1 and person_id <> $2', [
+    accountUserId,
+    personId,
+  ]);
+  if (taken.rowCount) throw new UsherError('account_refused', 'The user belongs to another person already.');
+  await client.query(
+    `insert into vendor_users (person_id, email_key, account_user_id) values ($1, $2, $3)
+     on conflict (person_id) do update set email_key = $2, account_user_id = $3, uncertain_until = '-infinity'`,
+    [personId, foldAddress(email), accountUserId],
+  );
+}
+
+/** Somebody else deleted a user of ours, or OnceHub's own provisioning did. */
+async function noteGone(parts: OnceHubParts, personId: string): Promise<void> {
+  const rows = await parts.database.query<{ email_key: string }>(
+    'vendor-gone',
+    'update vendor_users set account_user_id = null where person_id = $1 and account_user_id is not null returning email_key',
+    [personId],
+  );
+  if (rows[0])
+    await parts.raise(
+      'user_deleted_in_account',
+      `The user ${rows[0].email_key} was deleted in OnceHub, and not by Usher. Should OnceHub’s own Entra provisioning manage the same people, an account administrator switches one of the two off.`,
+    );
+}
+
+const isAdministrator = (user: OnceHubUser): boolean => user.role === 'Administrator' || user.role === 'Account Owner';
+const fold = (text: string): string => text.trim().toLowerCase();
+const isNamed = (page: OnceHubPage, linkName: string): boolean => fold(page.linkName) === fold(linkName);
+
+const accountPage = (page: OnceHubPage, linkName: string, ownerId: string | null): AccountPage => ({
+  pageId: page.pageId,
+  linkName,
+  title: page.title,
+  ownerId,
+  enabled: page.enabled,
+  disabledBy: null,
+  disabledWhy: null,
+});
+
+const unexpected = (what: string, status: number): UsherError =>
+  new UsherError('account_unavailable', `OnceHub answered ${what} with ${status}.`);
+
+/** 400 names the field. A name that OnceHub does not take is the directory's to mend, anything else an administrator's. */
+function refusedField(status: number, param: string | null, message: string): UsherError {
+  if (status === 400 && (param === 'first_name' || param === 'last_name'))
+    return new UsherError('invalid_profile', `OnceHub does not take the ${param.replace('_', ' ')}: ${message}.`);
+  return new UsherError(
+    'account_refused',
+    `OnceHub refuses${param ? ` the field ${param}` : ''} with ${status}: ${message}.`,
+  );
+}
+
+function readUser(item: unknown): OnceHubUser {
+  const user = (item ?? {}) as Record<string, unknown>;
+  if (typeof user.id !== 'string' || typeof user.email !== 'string')
+    throw new UsherError('account_unavailable', 'OnceHub showed a user without id or e-mail address.');
+  return {
+    id: user.id,
+    firstName: String(user.first_name ?? ''),
+    lastName: String(user.last_name ?? ''),
+    email: user.email,
+    status: String(user.status ?? ''),
+    role: String(user.role_name ?? 'Member'),
+    timeZone: typeof user.timezone === 'string' ? user.timezone : null,
+    teams: Array.isArray(user.teams) ? user.teams.map(String) : [],
+  };
+}
+
+function readPage(item: unknown): OnceHubPage {
+  const page = (item ?? {}) as Record<string, unknown>;
+  const url = String(page.url ?? '');
+  return {
+    pageId: String(page.id ?? ''),
+    // The public link is the last part of the address.
+    linkName: decodeLast(url) || String(page.label ?? ''),
+    url,
+    title: typeof page.name === 'string' ? page.name : null,
+    enabled: page.active === true,
+  };
+}
+
+function decodeLast(url: string): string {
+  const last = url.split(/[?#]/)[0]?.replace(/\/+$/, '').split('/').pop() ?? '';
+  try {
+    return decodeURIComponent(last);
+  } catch {
+    return last;
+  }
+}
+
+function readCalendar(item: unknown): { id: string; host: string; published: boolean } {
+  const calendar = (item ?? {}) as Record<string, unknown>;
+  return {
+    id: String(calendar.id ?? ''),
+    host: String(calendar.host ?? ''),
+    published: calendar.published === true,
+  };
+}

@@ -1,0 +1,253 @@
+/** Work that only people can do: opened and closed by the steps, said to be done by people, brought to mind when it is overdue. */
+import type pg from 'pg';
+import { instructionsOf, type Task, titleOf } from '../domain/tasks.ts';
+import { UsherError } from '../errors.ts';
+import { isUuid, newId } from '../ids.ts';
+import type { TaskStore } from '../ports.ts';
+import { type Named, run, transaction } from './database.ts';
+
+interface TaskRow {
+  task_id: string;
+  person_id: string;
+  step: Task['step'];
+  kind: Task['kind'];
+  role: Task['role'];
+  state: Task['state'];
+  who: string;
+  email: string | null;
+  account_user_id: string | null;
+  title: string;
+  instructions: string[];
+  wants: Task['wants'];
+  opened_at: Date;
+  due_at: Date;
+  reminded_at: Date | null;
+  reminders: number;
+  said_by: string | null;
+  said_at: Date | null;
+  contradiction: string | null;
+  closed_at: Date | null;
+  closed_by: string | null;
+  expires_at: Date | null;
+}
+
+const taskFrom = (row: TaskRow): Task => ({
+  taskId: row.task_id,
+  personId: row.person_id,
+  step: row.step,
+  kind: row.kind,
+  role: row.role,
+  state: row.state,
+  who: row.who,
+  email: row.email,
+  accountUserId: row.account_user_id,
+  title: row.title,
+  instructions: row.instructions,
+  wants: row.wants,
+  openedAt: row.opened_at,
+  dueAt: row.due_at,
+  remindedAt: row.reminded_at,
+  reminders: row.reminders,
+  saidBy: row.said_by,
+  saidAt: row.said_at,
+  contradiction: row.contradiction,
+  closedAt: row.closed_at,
+  closedBy: row.closed_by,
+  expiresAt: row.expires_at,
+});
+
+const newest: Named = {
+  name: 'newest-task',
+  text: `select * from tasks where person_id = $1 and step = $2 and state <> 'withdrawn' order by (state = 'open') desc, opened_at desc, task_id desc limit 1`,
+};
+
+/** One open task a person and step: whoever wants it again, or otherwise, changes the one that is there. */
+const open: Named = {
+  name: 'open-task',
+  text: `
+insert into tasks (task_id, person_id, step, kind, role, state, who, email, account_user_id, title, instructions, wants, due_at)
+values ($1, $2, $3, $4, 'account_administrator', 'open', $5, $6, $7, $8, $9::text[], $10::jsonb, $11)
+on conflict (person_id, step) where state = 'open' do update set kind = excluded.kind, who = excluded.who, email = excluded.email,
+  account_user_id = excluded.account_user_id, title = excluded.title, instructions = excluded.instructions, wants = excluded.wants,
+  -- Something else is wanted now: what was said of the other is not said of this.
+  said_by = case when tasks.kind = excluded.kind then tasks.said_by end, said_at = case when tasks.kind = excluded.kind then tasks.said_at end,
+  contradiction = case when tasks.kind = excluded.kind then tasks.contradiction end
+returning *, xmax = 0 as is_new`,
+};
+
+const close: Named = {
+  name: 'close-task',
+  text: `update tasks set state = $3, closed_at = now(), closed_by = $4, expires_at = $5
+         where person_id = $1 and step = any ($2::text[]) and state = 'open' returning *`,
+};
+
+export function taskStore(pool: pg.Pool): TaskStore {
+  return {
+    async newestTask(personId, step) {
+      const rows = await run<TaskRow & Record<string, unknown>>(pool, newest, [personId, step]);
+      return rows[0] ? taskFrom(rows[0]) : null;
+    },
+
+    async openTask(personId, wanted, dueAt) {
+      const rows = await run<TaskRow & { is_new: boolean } & Record<string, unknown>>(pool, open, [
+        newId(),
+        personId,
+        wanted.step,
+        wanted.kind,
+        wanted.who,
+        wanted.email,
+        wanted.accountUserId,
+        titleOf(wanted),
+        instructionsOf(wanted),
+        JSON.stringify(wanted.wants),
+        dueAt,
+      ]);
+      const row = rows[0];
+      if (!row) throw new UsherError('internal', 'The task that was just opened is gone.');
+      return { task: taskFrom(row), isNew: row.is_new };
+    },
+
+    async closeTasks(personId, steps, state, closedBy, expiresAt) {
+      const rows = await run<TaskRow & Record<string, unknown>>(pool, close, [
+        personId,
+        steps,
+        state,
+        closedBy,
+        expiresAt,
+      ]);
+      return rows.map(taskFrom);
+    },
+
+    async spendWord(taskId) {
+      await run(pool, { name: 'spend-word', text: 'update tasks set expires_at = null where task_id = $1' }, [taskId]);
+    },
+
+    async contradict(taskId, contradiction) {
+      await run(
+        pool,
+        {
+          name: 'contradict-task',
+          text: `update tasks set contradiction = $2, said_by = null, said_at = null where task_id = $1 and state = 'open'`,
+        },
+        [taskId, contradiction],
+      );
+    },
+
+    async task(taskId) {
+      if (!isUuid(taskId)) return null;
+      const rows = await run<TaskRow & Record<string, unknown>>(
+        pool,
+        { name: 'task', text: 'select * from tasks where task_id = $1' },
+        [taskId],
+      );
+      return rows[0] ? taskFrom(rows[0]) : null;
+    },
+
+    async tasks(query) {
+      const values = [
+        query.state ?? null,
+        query.kind ?? null,
+        query.personId ?? null,
+        query.overdue ?? null,
+        query.said ?? null,
+      ];
+      const where = `($1::text is null or state = $1) and ($2::text is null or kind = $2) and ($3::uuid is null or person_id = $3)
+        and ($4::boolean is null or (due_at < now()) = $4) and ($5::boolean is null or (said_at is not null) = $5)`;
+      const [counted, rows] = await Promise.all([
+        run<{ total: string }>(
+          pool,
+          { name: 'count-tasks', text: `select count(*) as total from tasks where ${where}` },
+          values,
+        ),
+        run<TaskRow & { place: string } & Record<string, unknown>>(
+          pool,
+          {
+            name: 'list-tasks',
+            // In the order in which they became due to be done, so that a sheet is worked from its top.
+            text: `select *, to_char(opened_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as place from tasks
+                   where ${where} and ($6::timestamptz is null or (opened_at, task_id) > ($6, $7)) order by opened_at, task_id limit $8`,
+          },
+          [...values, query.after?.at ?? null, query.after?.taskId ?? null, query.limit + 1],
+        ),
+      ]);
+      const last = rows[query.limit - 1];
+      return {
+        items: rows.slice(0, query.limit).map(taskFrom),
+        total: Number(counted[0]?.total ?? 0),
+        next: rows.length > query.limit && last ? { at: last.place, taskId: last.task_id } : null,
+      };
+    },
+
+    async worksheets() {
+      const rows = await run<{ kind: Task['kind']; tasks: string; overdue: string; said: string; due_at: Date }>(
+        pool,
+        {
+          name: 'worksheets',
+          text: `select kind, count(*) as tasks, count(*) filter (where due_at < now()) as overdue, count(said_at) as said, min(due_at) as due_at
+                 from tasks where state = 'open' group by kind order by min(due_at)`,
+        },
+        [],
+      );
+      return rows.map((row) => ({
+        kind: row.kind,
+        tasks: Number(row.tasks),
+        overdue: Number(row.overdue),
+        saidDone: Number(row.said),
+        dueAt: row.due_at,
+      }));
+    },
+
+    sayDone: (taskIds, by, cause) =>
+      transaction(pool, async (client) => {
+        const { rows } = await client.query<TaskRow>(
+          `update tasks set said_by = $2, said_at = now(), contradiction = null where task_id = any ($1::uuid[]) and state = 'open' returning *`,
+          [taskIds, by],
+        );
+        for (const row of rows)
+          await client.query(
+            'insert into history (person_id, actor, cause, action, before, after) values ($1, $2, $3, $4, null, $5)',
+            [
+              row.person_id,
+              cause.actor,
+              cause.by,
+              'task.said_done',
+              JSON.stringify({ taskId: row.task_id, kind: row.kind, by }),
+            ],
+          );
+        // Looked at now: a word is only believed where nothing can be seen.
+        await client.query(
+          `update people p set next_at = now(), conditions = case when t.condition is null then p.conditions
+             else jsonb_set(p.conditions, array[t.condition, 'nextCheckAt'], to_jsonb(now())) end
+           from (select person_id, case step when 'create-user' then 'Profile' when 'assign-license' then 'License'
+             when 'assign-booking-pages' then 'BookingPages' end as condition from tasks where task_id = any ($1::uuid[])) as t
+           where p.person_id = t.person_id`,
+          [rows.map((row) => row.task_id)],
+        );
+        return rows.map(taskFrom);
+      }),
+
+    async takeOverdue(remindEveryDays, limit) {
+      const rows = await run<TaskRow & Record<string, unknown>>(
+        pool,
+        {
+          name: 'take-overdue-tasks',
+          text: `update tasks set reminded_at = now(), reminders = reminders + 1 where task_id in (
+                   select task_id from tasks where state = 'open' and due_at < now()
+                     and coalesce(reminded_at, '-infinity') < now() - make_interval(secs => $1 * 86400) order by due_at limit $2 for update skip locked)
+                 returning *`,
+        },
+        [remindEveryDays, limit],
+      );
+      return rows.map(taskFrom);
+    },
+
+    async countOverdue() {
+      const rows = await run<{ count: string }>(
+        pool,
+        { name: 'count-overdue-tasks', text: `select count(*) from tasks where state = 'open' and due_at < now()` },
+        [],
+      );
+      return Number(rows[0]?.count ?? 0);
+    },
+  };
+}
