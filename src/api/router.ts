@@ -19,6 +19,7 @@ import type {
   ShownPerson,
   StepStore,
   SyncStore,
+  TaskStore,
   WakeUps,
 } from '../ports.ts';
 import { mailRoutes } from './account-mails.ts';
@@ -31,9 +32,16 @@ import { operationRoutes } from './operations.ts';
 import { peopleRoutes } from './people.ts';
 import { handlerOf, type Route } from './route.ts';
 import { sessionRoutes } from './session.ts';
+import { taskRoutes } from './tasks.ts';
 
 export interface ApiParts {
-  store: AdminStore & AccessStore & RequestLogStore & SyncStore & ImportStore & Pick<StepStore, 'wakeWaitingForSeats'>;
+  store: AdminStore &
+    AccessStore &
+    RequestLogStore &
+    SyncStore &
+    ImportStore &
+    TaskStore &
+    Pick<StepStore, 'wakeWaitingForSeats'>;
   importer: ImportParts['importer'];
   access: Access;
   account: SchedulingAccount;
@@ -64,6 +72,7 @@ export function apiRoutes(parts: ApiParts): Route[] {
     ...delegationRoutes({ ...parts, findOne }),
     ...importRoutes(parts),
     ...operationRoutes({ ...parts, findOne }),
+    ...taskRoutes({ ...parts, findOne }),
     ...(administration
       ? [
           ...userRoutes({ ...parts, administration }),

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { conditionTypes, owners, reasons } from '../domain/conditions.ts';
 import { lifecycles, roles } from '../domain/person.ts';
 import { accountFunctions } from '../domain/roles.ts';
+import { taskKinds, taskStates } from '../domain/tasks.ts';
 import { switchNames } from '../domain/user-settings.ts';
 
 const time = z.iso.datetime();
@@ -38,7 +39,7 @@ export const person = z.looseObject({
   active: z.boolean(),
   role: nullable(z.enum(roles)),
   lifecycle: z.enum(lifecycles),
-  accountUserId: nullable(z.uuid()),
+  accountUserId: nullable(z.string()),
   ready: z.boolean(),
   reason: nullable(reason),
   generation: z.int(),
@@ -108,6 +109,50 @@ export const run = z.looseObject({
       cause: z.string(),
     }),
   ),
+});
+
+export const task = z.looseObject({
+  taskId: z.uuid(),
+  personId: z.uuid(),
+  step: z.string(),
+  kind: z.enum(taskKinds),
+  role: z.string(),
+  state: z.enum(taskStates),
+  who: z.string(),
+  email: nullable(z.string()),
+  accountUserId: nullable(z.string()),
+  title: z.string(),
+  instructions: z.array(z.string()),
+  wants: data,
+  openedAt: time,
+  dueAt: time,
+  saidBy: nullable(z.string()),
+  saidAt: nullable(time),
+  contradiction: nullable(z.string()),
+  closedAt: nullable(time),
+  closedBy: nullable(z.string()),
+  expiresAt: nullable(time),
+});
+export const worksheet = z.looseObject({
+  kind: z.enum(taskKinds),
+  role: z.string(),
+  title: z.string(),
+  tasks: z.int(),
+  overdue: z.int(),
+  saidDone: z.int(),
+  dueAt: time,
+  list: z.string(),
+  csv: z.string(),
+});
+export const accountCapabilities = z.looseObject({
+  kind: z.enum(['builtin', 'oncehub']),
+  capabilities: z.looseObject({
+    steps: z.record(
+      z.string(),
+      z.looseObject({ mode: z.enum(['automatic', 'task', 'observe']), how: z.string(), evidence: z.string() }),
+    ),
+  }),
+  pace: nullable(z.looseObject({ requestsPerSecond: z.number(), requestsPerPerson: z.number() })),
 });
 
 export const source = z.looseObject({

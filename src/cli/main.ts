@@ -19,6 +19,7 @@ import { demo } from './demo.ts';
 import { onboardCommand } from './onboard.ts';
 import { type PersonShown, peopleTable, personCard, type SummaryShown, summaryText } from './show.ts';
 import { table } from './table.ts';
+import { tasksCommand } from './tasks.ts';
 
 export async function main(argv: string[], env: NodeJS.ProcessEnv): Promise<number> {
   const say = (line: string) => void process.stdout.write(`${line}\n`);
@@ -227,6 +228,9 @@ export async function main(argv: string[], env: NodeJS.ProcessEnv): Promise<numb
 
   delegationCommands(program, api, say);
   onboardCommand(program, api, say, (code) => {
+    exitCode = code;
+  });
+  tasksCommand(program, api, say, (code) => {
     exitCode = code;
   });
 
