@@ -25,6 +25,7 @@ import { openRequestLog } from './intake/scim/request-log.ts';
 import type { Log } from './log.ts';
 import { openLog } from './log.ts';
 import { keepDelivering, keepTidy } from './mail/deliver.ts';
+import { keepNotifying } from './mail/notices.ts';
 import { openMailer } from './mail/smtp.ts';
 import type { Metrics } from './metrics.ts';
 import { openMetrics } from './metrics.ts';
@@ -152,6 +153,10 @@ async function build(
   if (!founding?.administratorUnlicensed) await store.resolveAlert('no_licensed_administrator');
   else if (await store.raiseAlert('no_licensed_administrator', 'no_licensed_administrator', unlicensed))
     log.error(unlicensed);
+  if (!isBuiltin && policy.account.nativeProvisioning === undefined)
+    log.warn(
+      'Is OnceHub’s own Entra provisioning off for the people whom Usher manages? It deletes users that are unassigned there. Say so in the policy: account.nativeProvisioning: off',
+    );
   const account =
     config.oncehub && !isBuiltin
       ? await openOnceHub({
@@ -248,9 +253,11 @@ async function build(
   );
   if (config.mail) {
     // In every process that has the settings: whoever takes a mail first sends it.
+    const mailer = openMailer(config.mail);
+    closers.push(keepNotifying({ store, mailer, log, random: Math.random }));
     const delivering = keepDelivering({
       outbox: openOutbox(accountDatabase),
-      mailer: openMailer(config.mail),
+      mailer,
       origin: site.origin,
       log,
       random: Math.random,

@@ -219,7 +219,7 @@ export function notActedOn(policy: Policy, env: NodeJS.ProcessEnv): string[] {
   return [
     policy.reconcile.at ? 'reconcile.at: there are no scheduled reconciliations yet' : null,
     policy.alerts.mail.length > 0 || policy.alerts.webhook
-      ? 'alerts: shown by the API only, neither mailed nor posted yet'
+      ? 'alerts: reminders of overdue tasks are mailed; the other alerts are shown by the API only'
       : null,
     Object.keys(policy.access).length > 0 && !env.USHER_OIDC_CLIENT_ID
       ? 'access: groups count for a sign-in with Entra ID; set USHER_OIDC_TENANT_ID, USHER_OIDC_CLIENT_ID and USHER_OIDC_CLIENT_SECRET'

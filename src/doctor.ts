@@ -1,4 +1,6 @@
 /** `usher doctor`: every connection, permission and setting tried, with the fix for each fault. It opens what it tries itself, so it works while nothing else runs. */
+
+import { builtinSteps } from './account/builtin.ts';
 import { type Config, ConfigError, notActedOn, readConfig } from './config.ts';
 import { asUsherError } from './errors.ts';
 import { openGraphClient } from './graph/client.ts';
@@ -6,6 +8,8 @@ import { consentLink, tryPermissions } from './graph/permissions.ts';
 import { needsGroups } from './intake/graph/poller.ts';
 import { openLog } from './log.ts';
 import { openMailer } from './mail/smtp.ts';
+import { oncehubCapabilities } from './oncehub/capabilities.ts';
+import { tryOnceHub } from './oncehub/try.ts';
 import { openRedisBackend, openWakeUps } from './queue/bullmq.ts';
 import { openDatabase } from './store/database.ts';
 import { openEmbeddedPostgres } from './store/embedded-postgres.ts';
@@ -38,6 +42,7 @@ export async function doctor(env: NodeJS.ProcessEnv): Promise<Finding[]> {
   await lookAtQueue(config, findings);
   lookAtPolicy(config, findings);
   await lookAtTenant(config, findings);
+  await lookAtOnceHub(config, findings);
   await lookAtMail(config, findings);
   return findings;
 }
@@ -117,6 +122,46 @@ async function lookAtMail({ mail, publicUrl }: Config, findings: Finding[]): Pro
       what,
       found: 'USHER_PUBLIC_URL is not set: links in mails lead to this machine only',
       fix: 'Set USHER_PUBLIC_URL to how people reach Usher.',
+    });
+}
+
+async function lookAtOnceHub({ oncehub, policy }: Config, findings: Finding[]): Promise<void> {
+  const isOnceHub = policy.account.kind === 'oncehub';
+  const { steps } = isOnceHub ? oncehubCapabilities : { steps: builtinSteps };
+  if (isOnceHub && oncehub) {
+    const tried = await tryOnceHub(oncehub);
+    findings.push(
+      tried.works
+        ? { state: 'ok', what: 'OnceHub', found: tried.found }
+        : { state: 'fault', what: 'OnceHub', found: tried.found, fix: tried.fix },
+    );
+    findings.push({
+      state: 'warning',
+      what: 'OnceHub',
+      found: 'every new user is mailed an invitation; OnceHub’s API can not leave it out',
+      fix: 'Tell people that they may ignore it.',
+    });
+    if (policy.account.nativeProvisioning === undefined)
+      findings.push({
+        state: 'warning',
+        what: 'OnceHub',
+        found:
+          'whether its own Entra provisioning manages the same people is not said; it deletes users that are unassigned there, for good',
+        fix: 'Switch it off for them, then say account.nativeProvisioning: off in the policy.',
+      });
+    if (Object.keys(policy.account.pools).length === 0)
+      findings.push({
+        state: 'warning',
+        what: 'OnceHub',
+        found: 'no pools: OnceHub’s API does not tell how many seats were bought, so none are counted',
+        fix: 'Say in account.pools how many seats Usher may ask for.',
+      });
+  }
+  for (const [step, { mode, how, evidence }] of Object.entries(steps))
+    findings.push({
+      state: 'ok',
+      what: step,
+      found: `${{ automatic: 'by itself', task: 'by an administrator’s hand', observe: 'only looked at' }[mode]}: ${how}; known by: ${evidence}`,
     });
 }
 

@@ -747,8 +747,27 @@ export interface TaskStore {
   countOverdue(): Promise<number>;
 }
 
+/** Mail to those who run Usher. */
+export interface Notice {
+  noticeId: string;
+  recipient: string;
+  subject: string;
+  body: string;
+  attempts: number;
+}
+
+export interface NoticeStore {
+  putNotices(recipients: string[], subject: string, body: string): Promise<void>;
+  /** For a few minutes they are ours. */
+  takeNotices(limit: number): Promise<Notice[]>;
+  noticeSent(noticeId: string): Promise<void>;
+  /** Tried again then; null: never. */
+  noticeNotSent(noticeId: string, error: string, nextAt: Date | null): Promise<void>;
+}
+
 export interface Store
   extends SyncStore,
+    NoticeStore,
     TaskStore,
     ImportStore,
     IntakeStore,

@@ -1,5 +1,6 @@
 /** The worker side: one consumer per queue, the sweeper over the due list, and the express lane. */
 import { leaverTimer, nextSteps } from '../src/domain/next-steps.ts';
+import { reminderOf } from '../src/domain/tasks.ts';
 import { queueConcurrency, queueNames, sweepBatch, sweepEveryMs } from '../src/jobs.ts';
 import type { QueueName, WakeUps } from '../src/ports.ts';
 import { openDeliveryPass } from './delivery-pass.ts';
@@ -81,6 +82,21 @@ export async function startWorkers(parts: WorkersParts, only: QueueName[] = queu
       );
     await store.expireHeldRemovals();
     await lookForSilence();
+    await remindOfTasks();
+  }
+
+  /** What is overdue is brought to mind: an alert while there is any, and a letter as often as the policy says. */
+  let remindedAt = 0;
+  async function remindOfTasks(): Promise<void> {
+    if (parts.now().getTime() - remindedAt < 60_000) return;
+    remindedAt = parts.now().getTime();
+    const overdue = await store.takeOverdue(parts.policy.tasks.remindEveryDays, 5000);
+    const count = await store.countOverdue();
+    const { subject, text } = reminderOf(overdue, count);
+    if (count === 0) await store.resolveAlert('task_overdue');
+    else if (await store.raiseAlert('task_overdue', 'task_overdue', `${subject}. See «usher tasks --overdue».`))
+      log.warn({ overdue: count }, 'tasks are overdue');
+    if (overdue.length > 0) await store.putNotices(parts.policy.alerts.mail, subject, text);
   }
 
   /** A source that was heard of once and says nothing for longer than the policy lets it is an alert, until it is heard of again. */

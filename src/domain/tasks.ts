@@ -345,3 +345,24 @@ export function worksheetRow(task: Task): Record<(typeof worksheetColumns)[numbe
     doneBy: task.saidBy ?? '',
   };
 }
+
+/** What is overdue, in one letter for all of it. */
+export function reminderOf(tasks: Task[], overdue: number): { subject: string; text: string } {
+  const lines = tasks
+    .slice(0, 20)
+    .map(
+      (task) =>
+        `- ${task.title} (due ${task.dueAt.toISOString().slice(0, 10)}${task.contradiction ? `; ${task.contradiction}` : ''})`,
+    );
+  return {
+    subject: `Usher: ${overdue} ${overdue === 1 ? 'task is' : 'tasks are'} overdue`,
+    text: [
+      `${overdue} ${overdue === 1 ? 'task waits' : 'tasks wait'} for an account administrator, and people can not be booked until then:`,
+      '',
+      ...lines,
+      ...(tasks.length > 20 ? [`… and ${tasks.length - 20} more.`] : []),
+      '',
+      '«usher tasks --csv» writes the sheet to work through; «usher tasks --done» takes it back. What was done is looked at by itself, too.',
+    ].join('\n'),
+  };
+}

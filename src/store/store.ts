@@ -6,6 +6,7 @@ import { type Database, translate } from './database.ts';
 import { groupStore } from './groups.ts';
 import { importStore } from './imports.ts';
 import { intakeStore } from './intake.ts';
+import { noticeStore } from './notices.ts';
 import { policyStore } from './policy.ts';
 import { requestLogStore } from './request-log.ts';
 import { stepStore } from './steps.ts';
@@ -24,6 +25,7 @@ export function openStore(database: Database, groupsMatter = true): Store {
     ...requestLogStore(database.pool),
     ...syncStore(database, groupsMatter),
     ...importStore(database),
+    ...noticeStore(database.pool),
     ...taskStore(database.pool),
     async ping() {
       await database.pool.query('select 1').catch((error: unknown) => {

@@ -40,6 +40,20 @@ create index tasks_newest on tasks (person_id, step, opened_at desc);
 create index tasks_order on tasks (kind, opened_at, task_id) where state = 'open';
 create index tasks_due on tasks (due_at) where state = 'open';
 
+-- Mail to those who run Usher: reminders, and whatever else they must know. Whoever takes one first sends it.
+create table notices (
+  notice_id uuid primary key,
+  recipient text not null,
+  subject text not null,
+  body text not null,
+  created_at timestamptz not null default now(),
+  next_at timestamptz not null default now(),
+  attempts integer not null default 0,
+  state text not null default 'waiting' check (state in ('waiting', 'sent', 'failed')),
+  last_error text
+);
+create index notices_due on notices (next_at) where state = 'waiting';
+
 create table vendor_users (
   person_id uuid primary key references people (person_id),
   email_key text not null,

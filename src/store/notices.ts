@@ -1,0 +1,66 @@
+/** Mail to those who run Usher: written down where it is decided, sent by whichever process has the mail settings. */
+import type pg from 'pg';
+import { newId } from '../ids.ts';
+import type { NoticeStore } from '../ports.ts';
+import { run } from './database.ts';
+
+export function noticeStore(pool: pg.Pool): NoticeStore {
+  return {
+    async putNotices(recipients, subject, body) {
+      if (recipients.length === 0) return;
+      await run(
+        pool,
+        {
+          name: 'put-notices',
+          text: `insert into notices (notice_id, recipient, subject, body)
+                 select n.id, n.recipient, $3, $4 from unnest($1::uuid[], $2::text[]) as n (id, recipient)`,
+        },
+        [recipients.map(() => newId()), recipients, subject, body],
+      );
+    },
+
+    async takeNotices(limit) {
+      const rows = await run<{
+        notice_id: string;
+        recipient: string;
+        subject: string;
+        body: string;
+        attempts: number;
+      }>(
+        pool,
+        {
+          name: 'take-notices',
+          text: `update notices set attempts = attempts + 1, next_at = now() + interval '3 minutes' where notice_id in (
+                   select notice_id from notices where state = 'waiting' and next_at <= now() order by next_at limit $1 for update skip locked)
+                 returning notice_id, recipient, subject, body, attempts`,
+        },
+        [limit],
+      );
+      return rows.map((row) => ({
+        noticeId: row.notice_id,
+        recipient: row.recipient,
+        subject: row.subject,
+        body: row.body,
+        attempts: row.attempts,
+      }));
+    },
+
+    async noticeSent(noticeId) {
+      await run(pool, { name: 'notice-sent', text: `update notices set state = 'sent' where notice_id = $1` }, [
+        noticeId,
+      ]);
+    },
+
+    async noticeNotSent(noticeId, error, nextAt) {
+      await run(
+        pool,
+        {
+          name: 'notice-not-sent',
+          text: `update notices set last_error = $2, next_at = coalesce($3::timestamptz, next_at),
+                   state = case when $3::timestamptz is null then 'failed' else state end where notice_id = $1`,
+        },
+        [noticeId, error, nextAt],
+      );
+    },
+  };
+}
