@@ -73,6 +73,9 @@ export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
   const allPages = gather(call, '/booking-pages', readPage, now);
   const calendars = gather(call, '/booking-calendars', readCalendar, now);
 
+  // True until a create went well: an earlier start may have said that there is a limit.
+  let isLimited = true;
+
   const keep = (user: OnceHubUser, readAt = now()): OnceHubUser => {
     kept.delete(user.id);
     kept.set(user.id, { user, readAt });
@@ -554,6 +557,10 @@ export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
         });
         // Its own page is among them now.
         pagesOf.delete(made.id);
+        if (isLimited) {
+          isLimited = false;
+          await parts.settle('user_limit');
+        }
         return made;
       }
       await forgetIntent(user.personId);
@@ -563,6 +570,7 @@ export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
           'update vendor_connection set no_creates_until = now() + make_interval(secs => $1)',
           [noCreatesSeconds / parts.clockSpeed],
         );
+        isLimited = true;
         await parts.raise(
           'user_limit',
           'OnceHub takes no more users on this plan. An account administrator upgrades the plan or removes users; nobody is made until then, and it is tried again every hour.',
