@@ -467,15 +467,15 @@ async function ensureTokens(store: Store, config: Config): Promise<string | null
   if (config.scimToken) {
     const sources = config.policy.sources.filter((source) => source.kind === 'scim');
     const source = sources.find((entry) => entry.name === 'scim') ?? sources[0];
-    if (!source) return null;
-    await store.addToken({
-      kind: 'scim',
-      source: source.name,
-      label: 'USHER_SCIM_TOKEN',
-      hash: hashToken(config.scimToken),
-      expiresAt: null,
-      fixed: true,
-    });
+    if (source)
+      await store.addToken({
+        kind: 'scim',
+        source: source.name,
+        label: 'USHER_SCIM_TOKEN',
+        hash: hashToken(config.scimToken),
+        expiresAt: null,
+        fixed: true,
+      });
   }
   if (config.adminToken) {
     await store.addToken({

@@ -49,6 +49,8 @@ interface OnceHubPage {
 
 /** How old an answer may be for whom, in milliseconds; who waits at the screen may have changed it a moment ago. */
 const freshFor: Record<Priority, number> = { urgent: 0, soon: 60_000, background: 3_600_000 };
+/** Whether a user is there is the profile's own look, once a day; the other steps take what is known of them. */
+const knownFor: Record<Priority, number> = { urgent: 0, soon: 86_400_000, background: 86_400_000 };
 /** Lists of everything move slowly, and cost a request for each hundred. */
 const listFreshFor: Record<Priority, number> = { urgent: 60_000, soon: 600_000, background: 3_600_000 };
 /** How long a call that was begun can still be on its way. */
@@ -186,8 +188,8 @@ export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
         notBefore?.getTime() ?? 0,
       );
 
-    const readUserById = async (accountUserId: string): Promise<OnceHubUser | null> => {
-      const notBefore = oldest(freshFor);
+    const readUserById = async (accountUserId: string, ages = freshFor): Promise<OnceHubUser | null> => {
+      const notBefore = oldest(ages);
       const known = kept.get(accountUserId);
       if (known && known.readAt >= notBefore) return known.user;
       if (priority === 'background') {
@@ -215,12 +217,14 @@ export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
       }
       return null;
     };
-    const findById = async (accountUserId: string): Promise<AccountUser | null> => {
-      const user = await readUserById(accountUserId);
+    const findById = async (accountUserId: string, ages = knownFor): Promise<AccountUser | null> => {
+      const user = await readUserById(accountUserId, ages);
       return user && shown(user);
     };
+    /** What a change was answered with is the newest that is known. */
     const mustFind = async (accountUserId: string): Promise<AccountUser> => {
-      const user = await findById(accountUserId);
+      const known = kept.get(accountUserId);
+      const user = known && known.readAt >= openedAt ? await shown(known.user) : await findById(accountUserId);
       if (!user) throw new UsherError('conflict', 'The user was deleted in OnceHub at the same time.');
       return user;
     };
@@ -273,7 +277,7 @@ export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
         const known = accountUserId ? null : await linkOf(personId);
         const id = accountUserId ?? known?.account_user_id;
         if (id) {
-          const found = await findById(id);
+          const found = await findById(id, freshFor);
           if (!found) await noteGone(parts, personId);
           return found;
         }
@@ -290,14 +294,14 @@ export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
         return user && shown(user);
       },
 
-      findById,
+      findById: (accountUserId) => findById(accountUserId),
 
       async createUser(user, fence) {
         if (!user.givenName || !user.familyName)
           throw new UsherError('invalid_profile', 'OnceHub needs a first and a last name.');
         const known = await linkOf(user.personId);
         if (known?.account_user_id) {
-          const there = await findById(known.account_user_id);
+          const there = await findById(known.account_user_id, freshFor);
           if (there) return there;
         }
         const made = await create(user, fence);

@@ -1,9 +1,10 @@
 import { account } from './account.ts';
 import { graph, graphTenant } from './graph.ts';
 import { latency } from './latency.ts';
+import { oncehub } from './oncehub.ts';
 import { scim, scimFloor } from './scim.ts';
 
-const benches: Record<string, () => Promise<void>> = { latency, scim, graph, account };
+const benches: Record<string, () => Promise<void>> = { latency, scim, graph, account, oncehub };
 const wanted = process.argv.slice(2);
 if (wanted[0] === 'scim-floor') await scimFloor(Number(wanted[1]), wanted[2] ?? '');
 if (wanted[0] === 'graph-tenant') await graphTenant(Number(wanted[1]), Number(wanted[2]));
