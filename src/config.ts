@@ -52,7 +52,9 @@ const settingsSchema = z.object({
   USHER_GRAPH_AUTHORITY: httpsOrLoopback.optional(),
   USHER_GRAPH_POLL_SECONDS: z.coerce.number().int().min(1).max(86_400).default(300),
   USHER_GRAPH_NOTIFICATIONS: z.enum(['on', 'off']).default('off'),
-  USHER_ONCEHUB_API_KEY: secret.optional(),
+  USHER_ONCEHUB_API_KEY: secret
+    .regex(/^[\x20-\x7e\r\n\t]+$/, 'has characters that no key has; copy it again')
+    .optional(),
   USHER_ONCEHUB_BASE_URL: httpsOrLoopback.default('https://api.oncehub.com/v2'),
   USHER_OIDC_TENANT_ID: z.string().min(1).optional(),
   USHER_OIDC_CLIENT_ID: z.string().min(1).optional(),
@@ -334,10 +336,7 @@ function authorityOf(settings: z.output<typeof settingsSchema>, tenantId: string
 
 /** Two keys, with a comma between, while one takes the place of the other. */
 function oncehubConfig(settings: z.output<typeof settingsSchema>): OnceHubConfig | null {
-  const apiKeys = (settings.USHER_ONCEHUB_API_KEY ?? '')
-    .split(',')
-    .map((key) => key.trim())
-    .filter(Boolean);
+  const apiKeys = (settings.USHER_ONCEHUB_API_KEY ?? '').split(/[\s,]+/).filter(Boolean);
   if (apiKeys.length === 0) return null;
   const url = settings.USHER_ONCEHUB_BASE_URL.replace(/\/+$/, '');
   // A host alone is meant with the version that this speaks.

@@ -722,21 +722,22 @@ export interface TaskQuery {
 }
 
 export interface TaskStore {
-  /** The open one, else the newest that was done; one that was withdrawn says nothing. */
-  newestTask(personId: string, step: Step): Promise<Task | null>;
-  /** Opens it, or changes the open one; `dueAt` counts for a new one. */
-  openTask(personId: string, wanted: WantedTask, dueAt: Date): Promise<{ task: Task; isNew: boolean }>;
+  /** The open one, else the one that was closed by a word that still stands or has run out. */
+  currentTask(personId: string, step: Step): Promise<Task | null>;
+  /** Opens it, or changes the open one; `dueAt` counts for a new one. Throws `fence_lost`. */
+  openTask(fence: Fence, wanted: WantedTask, dueAt: Date): Promise<{ task: Task; isNew: boolean }>;
+  /** Those that were open; none under a stale fence. */
   closeTasks(
-    personId: string,
+    fence: Fence,
     steps: Step[],
     state: 'done' | 'withdrawn',
     closedBy: string,
     expiresAt: Date | null,
   ): Promise<Task[]>;
-  /** What was said can be seen by now, and does not count for itself any more. */
-  spendWord(taskId: string): Promise<void>;
+  /** What was said of this person does not count any more: it can be seen by now, or is refuted, or the person leaves. */
+  spendWords(personId: string): Promise<void>;
   /** What was said is not so: the task stays open, and says why. */
-  contradict(taskId: string, contradiction: string): Promise<void>;
+  contradict(fence: Fence, taskId: string, contradiction: string): Promise<void>;
   task(taskId: string): Promise<Task | null>;
   tasks(query: TaskQuery): Promise<{ items: Task[]; total: number; next: { at: string; taskId: string } | null }>;
   worksheets(): Promise<{ kind: TaskKind; tasks: number; overdue: number; saidDone: number; dueAt: Date }[]>;
@@ -911,6 +912,12 @@ export interface SchedulingAccount {
   licenseCounts(): Promise<Record<string, LicenseCounts>>;
   // Only where a step is a task: what can be looked at, read no earlier than `notBefore`.
   lookAtSeat(accountUserId: string, kind: string, notBefore: Date): Promise<SeatLook>;
+  /** Throws `last_licensed_administrator` where nobody else is known to keep the account licensed. */
+  guardSeat(accountUserId: string): Promise<void>;
+  /** What the ledger has of this person: seen to be there, or asked for. */
+  seatsOf(personId: string): Promise<{ kind: string; held: boolean }[]>;
+  /** Nothing of this person is in the ledger any more, nor in the line; `reserved`: nothing that was only asked for. */
+  forgetSeats(personId: string, what: 'all' | 'reserved', fence: Fence): Promise<void>;
   /** Writes into the ledger what was seen or said of a seat; `held: false` frees the place for the next one. */
   noteSeat(seat: Omit<SeatClaim, 'since' | 'cap'> & { held: boolean; evidence: string }, fence: Fence): Promise<void>;
   lookAtPages(
@@ -919,7 +926,8 @@ export interface SchedulingAccount {
     takeFrom: string[] | null,
     notBefore: Date,
   ): Promise<PagesLook>;
-  futureBookings(accountUserId: string): Promise<FutureBooking[]>;
+  /** Null where the account does not list them. */
+  futureBookings(accountUserId: string): Promise<FutureBooking[] | null>;
   /** Ids of teams named by id or name; what is not there is told. */
   teamIds(named: string[]): Promise<{ ids: string[]; unknown: string[] }>;
 }

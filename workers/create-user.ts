@@ -11,14 +11,13 @@ export const createUser: StepDefinition = { step: 'create-user', condition: 'Pro
 
 async function run(context: StepContext): Promise<StepOutcome> {
   const outcome = await makeRight(context);
-  const { person, conditions, account, plan } = context;
+  const { account, plan } = context;
   if (plan || account.capabilities.changesEmails) return outcome;
   const closed = { ...context, did: [] };
-  if (outcome.verdict?.status === 'true' && conditions.Profile.reason === 'awaiting_administrator')
+  if (outcome.verdict?.status === 'true')
     await closeTasks(closed, ['create-user'], 'done', 'the account shows the address');
   // Whoever is wanted again is not taken apart any more.
-  if (conditions.Profile.generation !== person.generation)
-    await closeTasks(closed, ['offboard'], 'withdrawn', 'the person is wanted');
+  await closeTasks(closed, ['offboard'], 'withdrawn', 'the person is wanted');
   return { ...outcome, did: [...outcome.did, ...closed.did] };
 }
 
@@ -58,6 +57,13 @@ async function makeRight(context: StepContext): Promise<StepOutcome> {
         ? { accountUserId: own.accountUserId, accountUserOrigin: person.accountUserOrigin ?? ('created' as const) }
         : undefined;
     return { verdict: decision.verdict, did: [], ...(linked ? { person: linked } : {}) };
+  }
+  // The whole set of teams is written: what was read of it must be from now, or somebody's hand is undone.
+  if ((decision.kind === 'update' || decision.kind === 'adopt') && decision.changes.teams && !plan) {
+    const fresh = await context.account.at('urgent').findById(decision.user.accountUserId);
+    const wish = person.wish;
+    if (fresh && wish?.email)
+      decision = { ...decision, user: fresh, changes: changesTowards(fresh, wish, wish.email, person.kept, abilities) };
   }
   // An address that no call can change is asked for; everything else of the change is done.
   const newEmail =
@@ -159,10 +165,11 @@ async function askForEmail(
   email: string,
   outcome: StepOutcome | null,
 ): Promise<StepOutcome> {
-  const { person, store, did } = context;
-  const task = await store.newestTask(person.personId, 'create-user');
+  const { person, store, fence, did } = context;
+  const task = await store.currentTask(person.personId, 'create-user');
   if (task?.state === 'open' && task.saidBy && task.saidAt)
     await store.contradict(
+      fence,
       task.taskId,
       `${task.saidBy} said on ${task.saidAt.toISOString()} that it is done; the account shows ${user.email}.`,
     );

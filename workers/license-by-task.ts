@@ -30,17 +30,25 @@ export async function licenseByTask(context: StepContext): Promise<StepOutcome> 
       verdict: { status: 'false', reason: 'needs_profile', message: 'The license waits for the user.' },
       did: [],
     };
-  const task = await store.newestTask(person.personId, step);
+  const task = await store.currentTask(person.personId, step);
   const open = task?.state === 'open' ? task : null;
+  const ledger = await account.seatsOf(person.personId);
   const notBefore = task?.saidAt ?? new Date(0);
-  const surplus = user.licenses.map((license) => license.kind).filter((kind) => !wish.licenses.includes(kind));
+  // What was asked for may have been done and not said: it is taken back like what was seen.
+  const surplus = ledger.map((seat) => seat.kind).filter((kind) => !wish.licenses.includes(kind));
+  // Nothing that could be looked at ends a wait for a seat: the line is asked first, which costs no request.
+  if (!plan && conditions.License.reason === 'no_seats_left' && ledger.length === 0 && !open) {
+    const waiting = await claimAll(context, user.accountUserId, wish.licenses);
+    if ([...waiting.values()].some((answer) => !answer.assigned))
+      return { verdict: licenseVerdict(wish.licenses, waiting), did };
+  }
   const looks = new Map<string, SeatLook>();
   for (const kind of [...wish.licenses, ...surplus])
     looks.set(kind, await account.lookAtSeat(user.accountUserId, kind, notBefore));
   const states = new Map(
     wish.licenses.map((kind): [string, SeatState] => [
       kind,
-      seatState(looks.get(kind) as SeatLook, kind, task, policy.tasks, now),
+      seatState(looks.get(kind) as SeatLook, kind, user.accountUserId, task, policy.tasks, now),
     ]),
   );
   const missing = wish.licenses.filter((kind) =>
@@ -73,12 +81,17 @@ export async function licenseByTask(context: StepContext): Promise<StepOutcome> 
         ...(surplus.length > 0 ? { would: [wouldAsk(wanted('take_seat', surplus))] } : {}),
       };
     for (const [kind, state] of states)
-      if (!user.licenses.some((license) => license.kind === kind))
+      if (!user.licenses.some((license) => license.kind === kind && license.rule === wish.rule))
         await note(kind, true, state.kind === 'said' ? `word of ${state.by}` : 'detail' in state ? state.detail : '');
     if (task?.expiresAt && [...states.values()].every((state) => state.kind === 'shown'))
-      await store.spendWord(task.taskId);
-    if (open && open.kind !== 'take_seat') await closeDone(context, states);
+      await store.spendWords(person.personId);
+    if (open && open.kind !== 'take_seat')
+      await (wish.licenses.length > 0
+        ? closeDone(context, states)
+        : closeTasks(context, [step], 'withdrawn', 'no rule wishes the seat any more'));
     const left = await giveBack(context, surplus, looks, task, note);
+    if (wish.licenses.length === 0) await account.leaveWaitingList(person.personId, false);
+    if (left.length > 0 && user.role === 'Administrator') await account.guardSeat(user.accountUserId);
     if (left.length > 0) await askFor(context, wanted('take_seat', left));
     else if (open?.kind === 'take_seat') await closeTasks(context, [step], 'done', 'nothing is left to take back');
     return { verdict: verdictOf(states), did };
@@ -105,33 +118,22 @@ export async function licenseByTask(context: StepContext): Promise<StepOutcome> 
       ? wanted('confirm_seat', missing, [], { by: expired.by, at: expired.at.toISOString() })
       : wanted('assign_seat', missing, pages);
   if (plan) return { verdict: null, did, would: [wouldAsk(request)] };
-  const answers = new Map<string, SeatAnswer>();
-  for (const kind of missing)
-    answers.set(
-      kind,
-      await account.claimSeat(
-        {
-          accountUserId: user.accountUserId,
-          kind,
-          personId: person.personId,
-          rule: wish.rule,
-          since: person.wishedAt,
-          cap: policy.licenses.caps[wish.rule] ?? null,
-        },
-        fence,
-      ),
-    );
+  const answers = await claimAll(context, user.accountUserId, missing);
+  if ([...answers.values()].some((answer) => !answer.assigned && answer.why === 'cap' && answer.left))
+    await context.wakeOthers(step, await store.wakeWaitingForSeats());
   if ([...answers.values()].some((answer) => !answer.assigned)) {
     await closeTasks(context, [step], 'withdrawn', 'no seat is free');
     return { verdict: licenseVerdict(wish.licenses, answers), did };
   }
   const contradicted = [...states.values()].find((state) => state.kind === 'contradicted');
-  if (contradicted?.kind === 'contradicted' && open)
-    await store.contradict(
-      open.taskId,
-      `${contradicted.by} said on ${contradicted.at.toISOString()} that it is done; ${contradicted.detail}`,
-    );
-  const asking = await askFor(context, request);
+  let asking = await askFor(context, request);
+  if (contradicted?.kind === 'contradicted') {
+    // Also of a word that closed its task: both witnesses stand on the one that takes its place.
+    const contradiction = `${contradicted.by} said on ${contradicted.at.toISOString()} that it is done; ${contradicted.detail}`;
+    await store.spendWords(person.personId);
+    await store.contradict(fence, asking.taskId, contradiction);
+    asking = { ...asking, contradiction };
+  }
   if (expired?.kind === 'expired')
     return {
       verdict: {
@@ -153,6 +155,31 @@ export async function licenseByTask(context: StepContext): Promise<StepOutcome> 
     },
     did,
   };
+}
+
+async function claimAll(
+  { person, account, policy, fence }: StepContext,
+  accountUserId: string,
+  kinds: string[],
+): Promise<Map<string, SeatAnswer>> {
+  const rule = person.wish?.rule ?? '';
+  const answers = new Map<string, SeatAnswer>();
+  for (const kind of kinds)
+    answers.set(
+      kind,
+      await account.claimSeat(
+        {
+          accountUserId,
+          kind,
+          personId: person.personId,
+          rule,
+          since: person.wishedAt,
+          cap: policy.licenses.caps[rule] ?? null,
+        },
+        fence,
+      ),
+    );
+  return answers;
 }
 
 /** One visit of the administrator for both: the sheet names the pages beside the seat. */
@@ -194,7 +221,15 @@ async function giveBack(
       await note(kind, false, '');
       await context.wakeOthers(step, await context.store.wakeWaitingForSeats());
       context.did.push({ action: 'license.unassigned', before: { kind }, after: { by: said ? task.saidBy : 'seen' } });
-    } else left.push(kind);
+    } else {
+      left.push(kind);
+      if (said && task.saidAt)
+        await context.store.contradict(
+          context.fence,
+          task.taskId,
+          `${task.saidBy} said on ${task.saidAt.toISOString()} that it is done; ${look?.detail}`,
+        );
+    }
   }
   return left;
 }

@@ -19,13 +19,7 @@ async function run(context: StepContext): Promise<StepOutcome> {
   const { person, account, policy, now, plan, did } = context;
   const byTask = account.capabilities.steps.offboard.mode === 'task';
   if (!plan) await account.leaveWaitingList(person.personId, true);
-  if (!plan && byTask)
-    await closeTasks(
-      context,
-      ['create-user', 'assign-license', 'assign-booking-pages'],
-      'withdrawn',
-      'the person leaves',
-    );
+  if (!plan && byTask) await endAsking(context);
   for (let round = 0; round < mostRounds; round++) {
     const sight = await look(context);
     const decision = decideOffboard(person, sight, policy, now);
@@ -59,7 +53,12 @@ async function run(context: StepContext): Promise<StepOutcome> {
         ...(held ? { person: { lifecycle: 'held' as const } } : {}),
         note: {
           outcome: 'blocked',
-          reason: decision.why === 'no_heir' ? 'awaiting_administrator' : 'held',
+          reason:
+            decision.why === 'no_heir'
+              ? 'awaiting_administrator'
+              : decision.why === 'protected'
+                ? 'account_owner_protected'
+                : 'held',
           message: messages[decision.why],
         },
       };
@@ -127,36 +126,43 @@ async function secondWitness({ person, policy, directory, store }: StepContext):
 const messages = {
   held: 'Too many removals at once: held by the brake. An operator approves or keeps with «usher approve».',
   kept: 'Somebody decided to keep this user.',
+  protected:
+    'The user is the owner of the scheduling account, whom Usher never touches. An account administrator hands the account over first.',
   no_heir: 'No Administrator is left to take the pages. An account administrator names an heir in leavers.pagesTo.',
 };
 
-async function look({ person, store, account, policy }: StepContext): Promise<OffboardSight> {
+/** `refuted`: somebody said that the seat was taken, and it is still there. */
+type Sight = OffboardSight & { refuted?: string | null };
+
+async function look({ person, store, account, policy }: StepContext): Promise<Sight> {
   const user = await account.findByPerson(person.personId, person.accountUserId);
   if (!user) return { user: null, pages: [], heir: null, heirIsNamed: false, removal: 'none' };
   const asks = account.capabilities.steps.offboard.mode === 'task';
-  const task = asks ? await store.newestTask(person.personId, 'offboard') : null;
+  const task = asks ? await store.currentTask(person.personId, 'offboard') : null;
   const pages = await account.pagesOwnedBy(user.accountUserId, task?.saidAt ?? undefined);
   const removal = await store.removalOf(person.personId, person.generation);
   const wanted = looksLikeAddress(policy.leavers.pagesTo) ? await account.findByEmail(policy.leavers.pagesTo) : null;
   // An heir who leaves or is suspended inherits nothing.
   const named =
     wanted && wanted.accountUserId !== user.accountUserId && !wanted.suspended && !wanted.signInBlocked ? wanted : null;
-  const heir = named ?? (await account.remainingAdministrator(user.accountUserId));
+  const remaining = named ?? (await account.remainingAdministrator(user.accountUserId));
+  const behind = remaining ? (await store.peopleByAccountUser([remaining.accountUserId]))[0] : undefined;
+  const heir = behind && ['leaving', 'suspended', 'gone'].includes(behind.lifecycle) ? null : remaining;
   const { blocksSignIn, suspends } = account.capabilities;
   if (!asks) return { user, pages, heir, heirIsNamed: named !== null, removal };
   const said = task?.kind === 'free_seat' && task.saidAt ? task.saidAt : null;
   const seatsGone: string[] = [];
-  for (const { kind } of removal === 'admitted' && pages.length === 0 ? user.licenses : []) {
+  let refuted: string | null = null;
+  // What was asked for may have been done and not said: it is taken back like what was seen.
+  const seats = await account.seatsOf(person.personId);
+  for (const { kind } of removal === 'admitted' && pages.length === 0 ? seats : []) {
     const seen = await account.lookAtSeat(user.accountUserId, kind, said ?? new Date(0));
     if (seen.seat === 'no' || (said && seen.seat === 'unknown')) seatsGone.push(kind);
-    else if (said && task?.state === 'open')
-      await store.contradict(
-        task.taskId,
-        `${task.saidBy} said on ${said.toISOString()} that it is done; ${seen.detail}`,
-      );
+    else if (said) refuted = `${task?.saidBy} said on ${said.toISOString()} that it is done; ${seen.detail}`;
   }
   return {
-    user,
+    user: { ...user, licenses: seats.map(({ kind }) => ({ kind, givenByUsher: true, rule: null })) },
+    refuted,
     pages,
     heir,
     heirIsNamed: named !== null,
@@ -166,13 +172,24 @@ async function look({ person, store, account, policy }: StepContext): Promise<Of
   };
 }
 
+/** Whoever leaves is to get nothing more; and what was said of them was said before. */
+async function endAsking(context: StepContext): Promise<void> {
+  await closeTasks(
+    context,
+    ['create-user', 'assign-license', 'assign-booking-pages'],
+    'withdrawn',
+    'the person leaves',
+  );
+  await context.store.spendWords(context.person.personId);
+}
+
 /** Pages, then the seat: the next is not asked for before the one before it is seen to be done. */
 async function askInOrder(
   context: StepContext,
   what: 'hand_over_pages' | 'free_seat',
-  sight: OffboardSight,
+  sight: Sight,
 ): Promise<StepOutcome> {
-  const { person, account, store, plan, did } = context;
+  const { person, account, store, fence, plan, did } = context;
   const user = sight.user as AccountUser;
   const wanted: WantedTask = {
     step: 'offboard',
@@ -197,13 +214,16 @@ async function askInOrder(
     },
   };
   if (plan) return { verdict: null, did, would: [wouldAsk(wanted)] };
-  const before = await store.newestTask(person.personId, 'offboard');
+  if (what === 'free_seat' && user.role === 'Administrator') await account.guardSeat(user.accountUserId);
+  const before = await store.currentTask(person.personId, 'offboard');
   const isOpen = before?.state === 'open';
   if (isOpen && before.kind === what && what === 'hand_over_pages' && before.saidBy && before.saidAt)
     await store.contradict(
+      fence,
       before.taskId,
       `${before.saidBy} said on ${before.saidAt.toISOString()} that it is done; ${sight.pages.map((page) => `«${page.linkName}»`).join(', ')} ${sight.pages.length === 1 ? 'is' : 'are'} still theirs.`,
     );
+  if (isOpen && before.kind === what && sight.refuted) await store.contradict(fence, before.taskId, sight.refuted);
   if (isOpen && before.kind !== what)
     await closeTasks(context, ['offboard'], 'done', 'the list of Booking pages by owner is empty');
   // The bookings are listed once, when the task is opened: they belong to it.
@@ -221,7 +241,7 @@ async function askInOrder(
 async function settleSeats(context: StepContext, sight: OffboardSight): Promise<void> {
   const { person, account, store, policy, fence, wakeOthers } = context;
   const user = sight.user;
-  const task = await store.newestTask(person.personId, 'offboard');
+  const task = await store.currentTask(person.personId, 'offboard');
   if (task?.state === 'open')
     await closeTasks(
       context,
@@ -233,10 +253,10 @@ async function settleSeats(context: StepContext, sight: OffboardSight): Promise<
           ? `word of ${task.saidBy}`
           : 'time slots answer that there is no seat',
     );
-  if (!user || policy.leavers.seat !== 'after-hold') return;
-  await account.freeSeats(user.accountUserId, [schedulingLicense, ...user.licenses.map(({ kind }) => kind)], fence);
+  // Whose user is gone has no seat either; what was only asked for goes in any case.
+  await account.forgetSeats(person.personId, !user || policy.leavers.seat === 'after-hold' ? 'all' : 'reserved', fence);
   await wakeOthers('assign-license', await store.wakeWaitingForSeats());
-  if (user.licenses.length > 0)
+  if (user && user.licenses.length > 0)
     context.did.push({
       action: 'license.unassigned',
       before: { kinds: user.licenses.map(({ kind }) => kind) },

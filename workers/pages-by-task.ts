@@ -7,12 +7,12 @@ import { asked, askFor, closeTasks, wouldAsk } from './tasks.ts';
 const step = 'assign-booking-pages';
 
 export async function pagesByTask(context: StepContext, wished: string[]): Promise<StepOutcome> {
-  const { person, conditions, account, store, policy, plan, did } = context;
+  const { person, conditions, account, store, policy, fence, plan, did } = context;
   const accountUserId = person.accountUserId ?? '';
-  const task = await store.newestTask(person.personId, step);
+  const task = await store.currentTask(person.personId, step);
   const open = task?.state === 'open' ? task : null;
   // The seat's sheet names the pages too: what is looked at is younger than either word.
-  const seatTask = await store.newestTask(person.personId, 'assign-license');
+  const seatTask = await store.currentTask(person.personId, 'assign-license');
   const notBefore = new Date(Math.max(open?.saidAt?.getTime() ?? 0, seatTask?.saidAt?.getTime() ?? 0));
   const [look, others] = await Promise.all([
     account.lookAtPages(accountUserId, wished, policy.bookingPages.takeFrom ?? null, notBefore),
@@ -51,6 +51,7 @@ export async function pagesByTask(context: StepContext, wished: string[]): Promi
   if (plan) return { verdict: null, did, would: [wouldAsk(wanted)] };
   if (open?.saidBy && open.saidAt)
     await store.contradict(
+      fence,
       open.taskId,
       `${open.saidBy} said on ${open.saidAt.toISOString()} that it is done; the list of Booking pages by owner shows ${
         decision.wants.every((page) => page.act === 'enable' || page.act === 'use_own')

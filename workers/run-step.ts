@@ -187,7 +187,9 @@ async function runOne(
     // Somebody at the screen first, then who is not Ready yet, then looks at what stands.
     const priority = options.force
       ? ('urgent' as const)
-      : step !== 'offboard' && conditions[conditionOf[step]].status === 'true'
+      : step !== 'offboard' &&
+          conditions[conditionOf[step]].status === 'true' &&
+          conditions[conditionOf[step]].generation === person.generation
         ? ('background' as const)
         : ('soon' as const);
     const account = parts.account.at(priority);
@@ -253,6 +255,7 @@ async function settle(
     },
     cause,
   );
+  if (settled && waiting.some((entry) => entry.type === 'License')) await endSeatTask(parts, fence);
   // A seat that was freed between the claim and this settlement woke somebody whose «none is left» was not written yet.
   if (settled && condition?.reason === 'no_seats_left' && (await parts.account.isSeatFreeFor(person.personId)))
     await parts.wakeOthers('assign-license', await parts.store.wakeWaitingForSeats());
@@ -260,6 +263,16 @@ async function settle(
   if (settled && conditions.License.reason === 'no_seats_left' && waiting.some((entry) => entry.type === 'License'))
     await parts.wakeOthers('assign-license', await parts.store.wakeWaitingForSeats());
   return settled;
+}
+
+/** Nobody is asked for a seat that waits for something else again. */
+async function endSeatTask(parts: RunnerParts, fence: Parameters<StepParts['store']['settle']>[0]): Promise<void> {
+  const { account, store } = parts;
+  if (account.capabilities.steps['assign-license'].mode !== 'task') return;
+  const closed = await store.closeTasks(fence, ['assign-license'], 'withdrawn', 'it waits for something else', null);
+  if (closed.length === 0) return;
+  await account.forgetSeats(fence.personId, 'reserved', fence);
+  await parts.wakeOthers('assign-license', await store.wakeWaitingForSeats());
 }
 
 /** Who left no longer has what was taken back; the conditions say so. */
@@ -371,7 +384,8 @@ async function fail(
     const condition = applyVerdict(before, verdict, person.generation, parts.now(), parts.random());
     // A throttle burns no attempt; anything that is tried again by itself is tried sooner than the usual second look.
     if (error.row.queue === 'wait') condition.attempts = before.attempts;
-    if (error.row.queue === 'retry' || error.row.queue === 'wait')
+    const isTimed = error.row.queue === 'person' && error.retryAfterSeconds !== undefined;
+    if (error.row.queue === 'retry' || error.row.queue === 'wait' || isTimed)
       condition.nextCheckAt = retryTime(error, condition.attempts, parts);
     const changed = conditionChanged(before, condition);
     await parts.store.settle(

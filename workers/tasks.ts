@@ -3,8 +3,8 @@ import type { Step } from '../src/domain/next-steps.ts';
 import { dueAt, type Task, titleOf, type WantedTask } from '../src/domain/tasks.ts';
 import type { StepContext } from './step.ts';
 
-export async function askFor({ person, store, policy, now, did }: StepContext, wanted: WantedTask): Promise<Task> {
-  const { task, isNew } = await store.openTask(person.personId, wanted, dueAt(policy.tasks, now));
+export async function askFor({ fence, store, policy, now, did }: StepContext, wanted: WantedTask): Promise<Task> {
+  const { task, isNew } = await store.openTask(fence, wanted, dueAt(policy.tasks, now));
   if (isNew)
     did.push({
       action: 'task.opened',
@@ -16,13 +16,13 @@ export async function askFor({ person, store, policy, now, did }: StepContext, w
 
 /** `how`: what proved it, or whose word it was; of tasks that nobody needs any more, why. */
 export async function closeTasks(
-  { person, store, did }: StepContext,
+  { fence, store, did }: Pick<StepContext, 'fence' | 'store' | 'did'>,
   steps: Step[],
   state: 'done' | 'withdrawn',
   how: string,
   expiresAt: Date | null = null,
 ): Promise<void> {
-  for (const task of await store.closeTasks(person.personId, steps, state, how, expiresAt))
+  for (const task of await store.closeTasks(fence, steps, state, how, expiresAt))
     did.push({
       action: `task.${state}`,
       before: { taskId: task.taskId, kind: task.kind },

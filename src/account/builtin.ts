@@ -275,6 +275,9 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
     licenseCounts: () => licenseCounts(database),
 
     lookAtSeat: neverAsked,
+    guardSeat: neverAsked,
+    seatsOf: neverAsked,
+    forgetSeats: neverAsked,
     noteSeat: neverAsked,
     lookAtPages: neverAsked,
     futureBookings: neverAsked,

@@ -39,9 +39,11 @@ export async function main(argv: string[], env: NodeJS.ProcessEnv): Promise<numb
   program
     .command('demo')
     .description('everything on the embedded default, with the sandbox: watch thirty people become bookable')
-    .action(async () => {
+    .option('--oncehub', 'into a make-believe OnceHub account, with an administrator who works through the tasks')
+    .action(async (options: { oncehub?: boolean }) => {
       const stop = untilStopped();
-      const running = await demo(env, startWorkers as StartWorkers, say, stop.signal);
+      const kind = options.oncehub ? 'oncehub' : 'builtin';
+      const running = await demo(env, startWorkers as StartWorkers, say, stop.signal, kind);
       await stop.done;
       say('\nStopping …');
       await running.close();

@@ -80,6 +80,10 @@ export function leaverTimer(person: Person, policy: Policy, now: Date): Date | n
     // After the hold it is an event that moves a leaver on (an approval, an heir); an hourly look finds what no event told.
     return hold > now ? hold : new Date(now.getTime() + 3_600_000);
   }
-  if (person.lifecycle === 'suspended' && policy.leavers.delete) return graceUntil(person, policy);
+  if (person.lifecycle === 'suspended' && policy.leavers.delete) {
+    const grace = graceUntil(person, policy);
+    // Whatever is in the way after the grace is looked at hourly, too.
+    return grace && grace <= now ? new Date(now.getTime() + 3_600_000) : grace;
+  }
   return null;
 }

@@ -41,7 +41,7 @@ export type OffboardDecision =
   | { kind: 'wait'; until: Date; why: 'hold' | 'grace' }
   /** Somebody's hand is needed before it goes on. */
   | { kind: 'ask'; what: 'hand_over_pages' | 'free_seat' }
-  | { kind: 'blocked'; why: 'held' | 'kept' | 'no_heir' }
+  | { kind: 'blocked'; why: 'held' | 'kept' | 'no_heir' | 'protected' }
   | { kind: 'done'; lifecycle: 'suspended' | 'gone' };
 
 export function holdUntil(person: Pick<Person, 'leavingSince'>, policy: Policy): Date {
@@ -59,6 +59,7 @@ export function decideOffboard(person: Person, sight: OffboardSight, policy: Pol
   // Nothing of this person is ours: there is nothing to take, and nothing is taken.
   if (!user || (!person.accountUserOrigin && user.personId !== person.personId))
     return { kind: 'done', lifecycle: 'gone' };
+  if (user.protected) return { kind: 'blocked', why: 'protected' };
   if (able.blockSignIn && !user.signInBlocked && !user.suspended)
     return { kind: 'act', action: { kind: 'block_sign_in' } };
   const hold = holdUntil(person, policy);

@@ -37,7 +37,8 @@ export interface TaskWants {
   email: string | null;
   /** Who takes over; an e-mail address. */
   heir: string | null;
-  bookings: FutureBooking[];
+  /** Null where the account did not list them. */
+  bookings: FutureBooking[] | null;
   /** Whose word ran out, where it is asked for again. */
   saidBefore: { by: string; at: string } | null;
 }
@@ -107,18 +108,21 @@ export function instructionsOf(task: WantedTask): string[] {
   const { kind, email, accountUserId, wants } = task;
   const user = `${email ?? task.who}${accountUserId ? ` (${accountUserId})` : ''}`;
   const bookings =
-    wants.bookings.length > 0
-      ? [
-          `${wants.bookings.length} future bookings: ${wants.bookings
-            .slice(0, 5)
-            .map(
-              (booking) => `${booking.startsAt}${booking.subject ? ` ${booking.subject}` : ''} (${booking.bookingId})`,
-            )
-            .join(
-              '; ',
-            )}${wants.bookings.length > 5 ? '; all of them stand in the task' : ''}. Bookings of an Exchange calendar can not be reassigned: tell the customers, or keep the calendar until they are over.`,
-        ]
-      : [];
+    wants.bookings === null
+      ? ['OnceHub did not list the future bookings: look under Activity before you go on.']
+      : wants.bookings.length > 0
+        ? [
+            `${wants.bookings.length} future bookings: ${wants.bookings
+              .slice(0, 5)
+              .map(
+                (booking) =>
+                  `${booking.startsAt}${booking.subject ? ` ${booking.subject}` : ''} (${booking.bookingId})`,
+              )
+              .join(
+                '; ',
+              )}${wants.bookings.length > 5 ? '; all of them stand in the task' : ''}. Bookings of an Exchange calendar can not be reassigned: tell the customers, or keep the calendar until they are over.`,
+          ]
+        : [];
   switch (kind) {
     case 'assign_seat':
       return [
@@ -193,13 +197,16 @@ export type SeatState =
 export function seatState(
   look: SeatLook,
   kind: string,
+  accountUserId: string,
   task: Task | null,
   policy: Policy['tasks'],
   now: Date,
 ): SeatState {
   if (look.seat === 'yes') return { kind: 'shown', detail: look.detail };
-  // Of a task that was closed by what was seen, the word is spent: what was seen is looked at, and nothing else.
-  const stands = task?.state === 'open' || (task?.state === 'done' && task.expiresAt !== null);
+  // Of a task that was closed by what was seen, the word is spent; one about another user of the same person says nothing of this one.
+  const stands =
+    (task?.state === 'open' || (task?.state === 'done' && task.expiresAt !== null)) &&
+    task.accountUserId === accountUserId;
   const said = stands && task?.saidBy && task.saidAt && task.wants.seats.includes(kind) ? task : null;
   const { saidBy: by, saidAt: at } = said ?? {};
   const before = task?.kind === 'confirm_seat' && task.state === 'open' ? task.wants.saidBefore : null;
@@ -242,7 +249,8 @@ export function decidePagesByTask(
   const wants: PageWant[] = [];
   const right: string[] = [];
   let blocked: Verdict | null = null;
-  const spare = [...look.others];
+  // One that can be booked already goes first.
+  const spare = [...look.others].sort((a, b) => Number(b.enabled) - Number(a.enabled));
   const block = (reason: 'claimed_twice' | 'owned_by_other', message: string, linkName: string) => {
     blocked ??= { status: 'false', reason, message, evidence: { linkName } };
   };
@@ -337,12 +345,13 @@ export function worksheetRow(task: Task): Record<(typeof worksheetColumns)[numbe
     pages: task.wants.pages.map((page) => page.linkName).join(' '),
     newEmail: task.wants.email ?? '',
     heir: task.wants.heir ?? '',
-    futureBookings: task.wants.bookings.map((booking) => booking.bookingId).join(' '),
+    futureBookings: (task.wants.bookings ?? []).map((booking) => booking.bookingId).join(' '),
     dueAt: task.dueAt.toISOString(),
     whatToDo: task.instructions.join(' '),
-    note: task.contradiction ?? '',
-    done: task.saidAt ? 'yes' : '',
-    doneBy: task.saidBy ?? '',
+    note: task.contradiction ?? (task.saidBy ? `said by ${task.saidBy}, not looked at yet` : ''),
+    // To be filled in: a sheet that comes back as it went out says nothing.
+    done: '',
+    doneBy: '',
   };
 }
 

@@ -13,7 +13,7 @@ import { schedulingLicense } from '../domain/license.ts';
 import { asUsherError, UsherError } from '../errors.ts';
 import type { Fence, NewAccountUser, Priority, SchedulingAccount } from '../ports.ts';
 import { oncehubCapabilities } from './capabilities.ts';
-import { type OnceHubCall, requestTimeoutMs } from './client.ts';
+import { type OnceHubAnswer, type OnceHubCall, requestTimeoutMs } from './client.ts';
 import { openLedger } from './ledger.ts';
 import { type Gathered, gather } from './lists.ts';
 import type { Share } from './pace.ts';
@@ -55,26 +55,44 @@ const knownFor: Record<Priority, number> = { urgent: 0, soon: 86_400_000, backgr
 const listFreshFor: Record<Priority, number> = { urgent: 60_000, soon: 600_000, background: 3_600_000 };
 /** How long a call that was begun can still be on its way. */
 const effectSeconds = Math.ceil(requestTimeoutMs / 1000) + 8;
+/** What was not sent by then is not sent, so that it can not take effect after that. */
+const sendWithinMs = effectSeconds * 1000 - requestTimeoutMs - 500;
+/** A create that was begun longer ago than this is not where a user of that address comes from. */
+const intentMinutes = 15;
 /** After a time-out the vendor may still act; nobody makes the user a second time before. */
 const uncertainSeconds = 90;
 const noCreatesSeconds = 3600;
 const mostKept = 20_000;
+const mostCalendars = 3;
 /** A page that is not in the list may be new: looked for again, at the price of the list. Milliseconds for each hundred pages. */
 const lookAgainMs = 30_000;
 
-/** A look for the address, the create, a look at the pages when the task is opened, and one when it is done. */
-const requestsPerPerson = 4;
+/** A look for the address, the create, a look at the pages when the task is opened, and one when it is done; and a share of the lists. */
+const requestsPerPerson = 4.5;
 
 export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
   const { call, database, now } = parts;
   const ledger = openLedger(database);
   const kept = new Map<string, { user: OnceHubUser; readAt: number }>();
   const pagesOf = new Map<string, Gathered<OnceHubPage>>();
-  const users = gather(call, '/users', readUser, now);
+  // An account has its owner: a list without anybody is no reading of it, and neither is any other empty list beside it.
+  const users = gather(call, '/users', readUser, now, () =>
+    Promise.reject(new UsherError('account_unavailable', 'OnceHub showed an account without any user.')),
+  );
+  let saneUntil = 0;
+  const mayBeEmpty = async (share: Share): Promise<void> => {
+    if (now() < saneUntil) return;
+    const { status, body } = await call(share, 'GET', '/users?limit=1');
+    if (status !== 200 || !Array.isArray(body.data) || body.data.length === 0)
+      throw new UsherError('account_unavailable', 'OnceHub showed an account without any user.');
+    saneUntil = now() + 60_000 / parts.clockSpeed;
+  };
   const teams = gather(call, '/teams', (item) => item as { id: string; name: string }, now);
-  const allPages = gather(call, '/booking-pages', readPage, now);
+  const allPages = gather(call, '/booking-pages', readPage, now, mayBeEmpty);
   const calendars = gather(call, '/booking-calendars', readCalendar, now);
 
+  /** Address → user, where the filter by address does not show who has it. */
+  const heldBy = new Map<string, string>();
   // True until a create went well: an earlier start may have said that there is a limit.
   let isLimited = true;
 
@@ -87,7 +105,7 @@ export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
   const ownPages = (accountUserId: string): Gathered<OnceHubPage> => {
     const found =
       pagesOf.get(accountUserId) ??
-      gather(call, `/booking-pages?user=${encodeURIComponent(accountUserId)}`, readPage, now);
+      gather(call, `/booking-pages?user=${encodeURIComponent(accountUserId)}`, readPage, now, mayBeEmpty);
     pagesOf.delete(accountUserId);
     pagesOf.set(accountUserId, found);
     if (pagesOf.size > mostKept) pagesOf.delete(pagesOf.keys().next().value ?? '');
@@ -122,17 +140,17 @@ export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
 
   const linkOf = async (
     personId: string,
-  ): Promise<{ account_user_id: string | null; email_key: string; uncertain: boolean } | undefined> =>
+  ): Promise<{ account_user_id: string | null; email_key: string; fresh: boolean } | undefined> =>
     (
-      await database.query<{ account_user_id: string | null; email_key: string; uncertain: boolean }>(
+      await database.query<{ account_user_id: string | null; email_key: string; fresh: boolean }>(
         'vendor-link',
-        'select account_user_id, email_key, uncertain_until > now() as uncertain from vendor_users where person_id = $1',
+        `select account_user_id, email_key, begun_at > now() - make_interval(mins => ${intentMinutes}) as fresh from vendor_users where person_id = $1`,
         [personId],
       )
     )[0];
 
-  /** Written down under the fence before anything is sent; whoever comes meanwhile waits until it can no longer take effect. */
-  const begin = (fence: Fence, what: string, more?: (client: pg.PoolClient) => Promise<void>): Promise<void> =>
+  /** Written down under the fence before anything is sent; whoever comes meanwhile waits until it can no longer take effect. Answers until when it may be sent. */
+  const begin = (fence: Fence, what: string, more?: (client: pg.PoolClient) => Promise<void>): Promise<number> =>
     fenced(database, fence, async (client) => {
       const { rows } = await client.query<{ what: string; left: number }>(
         'select what, extract(epoch from until - now())::float8 as left from vendor_effects where person_id = $1 and until > now()',
@@ -144,24 +162,28 @@ export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
         });
       await more?.(client);
       await client.query(
-        `insert into vendor_effects (person_id, what, until) values ($1, $2, now() + make_interval(secs => $3))
-         on conflict (person_id) do update set what = $2, until = now() + make_interval(secs => $3)`,
-        [fence.personId, what, effectSeconds],
+        `insert into vendor_effects (person_id, fence, what, until) values ($1, $4, $2, now() + make_interval(secs => $3))
+         on conflict (person_id) do update set fence = $4, what = $2, until = now() + make_interval(secs => $3)`,
+        [fence.personId, what, effectSeconds, fence.number],
       );
+      return now() + sendWithinMs;
     });
-  const end = (personId: string) =>
-    database.query('vendor-effect-over', 'delete from vendor_effects where person_id = $1', [personId]);
+  const end = ({ personId, number }: Fence) =>
+    database.query('vendor-effect-over', 'delete from vendor_effects where person_id = $1 and fence = $2', [
+      personId,
+      number,
+    ]);
   /** A call whose outcome is known, whatever it is, is over; one without an answer stays written down. */
-  const during = async <T>(fence: Fence, what: string, work: () => Promise<T>): Promise<T> => {
-    await begin(fence, what);
+  const during = async <T>(fence: Fence, what: string, work: (sendBefore: number) => Promise<T>): Promise<T> => {
+    const sendBefore = await begin(fence, what);
     let outcome: T;
     try {
-      outcome = await work();
+      outcome = await work(sendBefore);
     } catch (error) {
-      if (asUsherError(error).code !== 'account_unavailable') await end(fence.personId);
+      if (asUsherError(error).code !== 'account_unavailable') await end(fence);
       throw error;
     }
-    await end(fence.personId);
+    await end(fence);
     return outcome;
   };
   const link = (personId: string, accountUserId: string, email: string) =>
@@ -208,9 +230,20 @@ export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
       return keep(readUser(body));
     };
     const readUserByEmail = async (email: string): Promise<OnceHubUser | null> => {
+      const unlisted = heldBy.get(foldAddress(email));
+      if (unlisted) {
+        const user = await readUserById(unlisted, { urgent: 0, soon: 0, background: 0 });
+        if (user && foldAddress(user.email) === foldAddress(email)) return user;
+        heldBy.delete(foldAddress(email));
+      }
       // Whether the filter minds the case is not documented: the address as it is, then folded.
       for (const spelling of new Set([email.trim(), foldAddress(email)])) {
-        const { status, body } = await ask('soon', 'GET', `/users?${new URLSearchParams({ email: spelling })}`);
+        const { status, body, message } = await ask(
+          'soon',
+          'GET',
+          `/users?${new URLSearchParams({ email: spelling })}`,
+        );
+        if (status === 400) throw refusedField(status, 'email', message);
         if (status !== 200 || !Array.isArray(body.data)) throw unexpected('GET /users?email=', status);
         const found = body.data.map(readUser).find((user) => foldAddress(user.email) === foldAddress(email));
         if (found) return keep(found);
@@ -229,7 +262,7 @@ export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
       return user;
     };
 
-    const patch = async (accountUserId: string, changes: UserChanges): Promise<void> => {
+    const patch = async (accountUserId: string, changes: UserChanges, sendBefore: number): Promise<void> => {
       const body = {
         ...(changes.givenName === undefined ? {} : { first_name: changes.givenName }),
         ...(changes.familyName === undefined ? {} : { last_name: changes.familyName }),
@@ -237,12 +270,20 @@ export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
         ...(changes.teams === undefined ? {} : { teams: changes.teams }),
       };
       if (Object.keys(body).length === 0) return;
-      const answer = await ask('soon', 'PATCH', `/users/${encodeURIComponent(accountUserId)}`, body);
+      // Until it is answered nothing that was read before is believed.
+      kept.delete(accountUserId);
+      let answer: OnceHubAnswer;
+      try {
+        answer = await ask('soon', 'PATCH', `/users/${encodeURIComponent(accountUserId)}`, body, sendBefore);
+      } catch (error) {
+        users.forget();
+        throw error;
+      }
       if (answer.status === 200) {
-        keep(readUser(answer.body));
+        const changed = keep(readUser(answer.body));
+        users.amend((items) => items.map((user) => (user.id === changed.id ? changed : user)));
         return;
       }
-      kept.delete(accountUserId);
       if (answer.status === 403)
         throw new UsherError('account_owner_protected', 'OnceHub does not let the Account Owner be changed.');
       if (answer.status === 404 || answer.status === 410)
@@ -256,9 +297,9 @@ export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
       if (user?.role === 'Account Owner')
         throw new UsherError('account_owner_protected', `${user.email} is the Account Owner.`);
       if (!user || !isAdministrator(user)) return;
-      const { items } = await users.get(share(), oldest(listFreshFor));
+      const { items } = await users.get(share(), openedAt);
       for (const other of items.filter((one) => isAdministrator(one) && one.id !== accountUserId)) {
-        const seat = await account.lookAtSeat(other.id, schedulingLicense, new Date(0));
+        const seat = await account.lookAtSeat(other.id, schedulingLicense, new Date(openedAt));
         if (seat.seat === 'yes') return;
       }
       throw new UsherError(
@@ -278,13 +319,14 @@ export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
         const id = accountUserId ?? known?.account_user_id;
         if (id) {
           const found = await findById(id, freshFor);
-          if (!found) await noteGone(parts, personId);
-          return found;
+          if (found) return found;
+          if (await noteGone(parts, personId)) return null;
         }
-        if (!known) return null;
-        // A create was begun and its end never seen: the user with that address is the one.
-        const late = await readUserByEmail(known.email_key);
-        if (!late) return null;
+        const begun = known ?? (await linkOf(personId));
+        if (!begun || begun.account_user_id || !begun.fresh) return null;
+        // A create was begun a moment ago and its end never seen: the user with that address is the one, unless they are somebody.
+        const late = await readUserByEmail(begun.email_key);
+        if (!late || isAdministrator(late) || (await shown(late)).personId !== null) return null;
         await link(personId, late.id, late.email);
         return shown(late);
       },
@@ -309,11 +351,11 @@ export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
       },
 
       async adoptUser(accountUserId, personId, changes, fence) {
-        await during(fence, 'adopt', async () => {
+        await during(fence, 'adopt', async (sendBefore) => {
           const user = await readUserById(accountUserId);
           if (!user) throw new UsherError('conflict', 'The user was deleted in OnceHub at the same time.');
           await link(personId, accountUserId, user.email);
-          await patch(accountUserId, changes);
+          await patch(accountUserId, changes, sendBefore);
           if (user.status === 'invited' && user.role === 'Member')
             await parts.raise(
               'native_provisioning',
@@ -325,7 +367,7 @@ export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
 
       async updateUser(accountUserId, changes, fence) {
         if (changes.role === 'Member') await guardLastAdministrator(accountUserId);
-        await during(fence, 'update', () => patch(accountUserId, changes));
+        await during(fence, 'update', (sendBefore) => patch(accountUserId, changes, sendBefore));
         return mustFind(accountUserId);
       },
 
@@ -340,9 +382,11 @@ export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
       async deleteUser(accountUserId, _heirId, fence) {
         await fenced(database, fence, () => Promise.resolve());
         await guardLastAdministrator(accountUserId);
-        await during(fence, 'delete', async () => {
-          const answer = await ask('soon', 'DELETE', `/users/${encodeURIComponent(accountUserId)}`);
+        await during(fence, 'delete', async (sendBefore) => {
+          const path = `/users/${encodeURIComponent(accountUserId)}`;
+          const answer = await ask('soon', 'DELETE', path, undefined, sendBefore);
           kept.delete(accountUserId);
+          users.amend((items) => items.filter((user) => user.id !== accountUserId));
           if (answer.status === 403)
             throw new UsherError('account_owner_protected', 'OnceHub does not let the Account Owner be deleted.');
           // Gone already is as good as gone.
@@ -355,6 +399,8 @@ export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
       },
 
       ...ledger,
+
+      guardSeat: guardLastAdministrator,
 
       async pagesNamed(linkNames) {
         const { items } = await allPages.get(share(), oldest(listFreshFor));
@@ -376,29 +422,30 @@ export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
         const active = items.find((page) => page.enabled);
         if (active) return { seat: 'yes', by: 'active_page', detail: `Booking page «${active.linkName}» is active.` };
         const hostedSince = async (since: number) =>
-          (await calendars.get(share(), since)).items.find(
+          (await calendars.get(share(), since)).items.filter(
             (calendar) => calendar.host === accountUserId && calendar.published,
           );
+        let hosted = await hostedSince(oldest(listFreshFor));
         // A word is only taken where nothing can be looked at by then.
-        const hosted =
-          (await hostedSince(oldest(listFreshFor))) ??
-          (notBefore.getTime() > 0 ? await hostedSince(notBefore.getTime()) : undefined);
-        if (!hosted)
-          return {
-            seat: 'unknown',
-            by: null,
-            detail: 'No active Booking page and no published booking calendar shows it.',
-          };
-        const { status } = await ask('soon', 'GET', `/booking-calendars/${encodeURIComponent(hosted.id)}/time-slots`);
-        if (status === 200)
-          return { seat: 'yes', by: 'time_slots', detail: `Booking calendar ${hosted.id} gives time slots.` };
-        if (status === 402)
-          return {
-            seat: 'no',
-            by: 'time_slots',
-            detail: `Booking calendar ${hosted.id} answers that its host has no seat (402).`,
-          };
-        return { seat: 'unknown', by: null, detail: `Booking calendar ${hosted.id} answered ${status}.` };
+        if (hosted.length === 0 && notBefore.getTime() > 0) hosted = await hostedSince(notBefore.getTime());
+        const silent: string[] = [];
+        for (const { id } of hosted.slice(0, mostCalendars)) {
+          const { status } = await ask('soon', 'GET', `/booking-calendars/${encodeURIComponent(id)}/time-slots`);
+          if (status === 200)
+            return { seat: 'yes', by: 'time_slots', detail: `Booking calendar ${id} gives time slots.` };
+          if (status === 402)
+            return {
+              seat: 'no',
+              by: 'time_slots',
+              detail: `Booking calendar ${id} answers that its host has no seat (402).`,
+            };
+          silent.push(`Booking calendar ${id} answered ${status}.`);
+        }
+        return {
+          seat: 'unknown',
+          by: null,
+          detail: silent.join(' ') || 'No active Booking page and no published booking calendar shows it.',
+        };
       },
 
       async lookAtPages(accountUserId, linkNames, takeFrom, notBefore) {
@@ -449,6 +496,8 @@ export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
             });
             if (after) query.set('after', after);
             const { status, body } = await ask('soon', 'GET', `/bookings?${query}`);
+            // A list that is refused must not keep the hand-over from being asked for.
+            if (status >= 400 && status < 500) return null;
             if (status !== 200 || !Array.isArray(body.data)) throw unexpected('GET /bookings', status);
             const rows = body.data as { id: string; starting_time: string; subject?: string; status?: string }[];
             for (const row of rows)
@@ -509,9 +558,10 @@ export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
     }
 
     async function create(user: NewAccountUser, fence: Fence): Promise<OnceHubUser> {
-      await begin(fence, 'create', async (client) => {
-        const { rows } = await client.query<{ closed: boolean; uncertain: number | null }>(
+      const sendBefore = await begin(fence, 'create', async (client) => {
+        const { rows } = await client.query<{ closed: boolean; uncertain: number | null; lost: number | null }>(
           `select (select no_creates_until > now() from vendor_connection) as closed,
+             (select losses from vendor_users where person_id = $1 and losses > 1 and lost_at > now() - interval '1 day') as lost,
              (select extract(epoch from uncertain_until - now())::float8 from vendor_users where person_id = $1 and uncertain_until > now()) as uncertain`,
           [user.personId],
         );
@@ -520,21 +570,33 @@ export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
           throw new UsherError('throttled', 'A create that got no answer may still take effect.', {
             retryAfterSeconds: rows[0].uncertain + 0.5,
           });
+        // Somebody deletes what we make: each time a new invitation would be mailed.
+        if (rows[0]?.lost)
+          throw new UsherError(
+            'account_refused',
+            `The user was deleted in OnceHub ${rows[0].lost} times, and not by Usher; nobody is made again for a day.`,
+          );
+        // Written with the intent: a process that dies leaves behind how long the create may still take effect.
         await client.query(
-          `insert into vendor_users (person_id, email_key) values ($1, $2)
-           on conflict (person_id) do update set email_key = $2, account_user_id = null`,
-          [user.personId, foldAddress(user.email)],
+          `insert into vendor_users (person_id, email_key, uncertain_until) values ($1, $2, now() + make_interval(secs => $3))
+           on conflict (person_id) do update set email_key = $2, account_user_id = null, begun_at = now(),
+             uncertain_until = now() + make_interval(secs => $3)`,
+          [user.personId, foldAddress(user.email), uncertainSeconds / parts.clockSpeed],
         );
       });
-      let answer: Awaited<ReturnType<OnceHubCall>>;
+      let answer: OnceHubAnswer;
+      let made: OnceHubUser | null = null;
       try {
-        answer = await ask('soon', 'POST', '/users', {
+        const body = {
           email: user.email,
           first_name: user.givenName,
           last_name: user.familyName,
           role_name: user.role,
           ...(user.teams.length > 0 ? { teams: user.teams } : {}),
-        });
+        };
+        answer = await ask('soon', 'POST', '/users', body, sendBefore);
+        // An answer that shows no user is none.
+        if (answer.status === 200 || answer.status === 201) made = keep(readUser(answer.body));
       } catch (thrown) {
         const error = asUsherError(thrown);
         if (error.code !== 'account_unavailable') {
@@ -553,12 +615,17 @@ export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
         await link(user.personId, late.id, late.email);
         return late;
       }
-      if (answer.status === 200 || answer.status === 201) {
-        const made = keep(readUser(answer.body));
+      if (made) {
+        const { id, email } = made;
         await change(database, async (client) => {
-          await writeLink(client, user.personId, made.id, made.email);
-          await client.query('delete from vendor_effects where person_id = $1', [user.personId]);
+          await writeLink(client, user.personId, id, email);
+          await client.query('delete from vendor_effects where person_id = $1 and fence = $2', [
+            user.personId,
+            fence.number,
+          ]);
         });
+        const fresh = made;
+        users.amend((items) => [fresh, ...items]);
         // Its own page is among them now.
         pagesOf.delete(made.id);
         if (isLimited) {
@@ -587,17 +654,20 @@ export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
 
     /** All fields were there, so what is wrong with the address is that somebody has it, here or in another OnceHub account. */
     async function takenAddress(user: NewAccountUser): Promise<never> {
+      const shownByFilter = await readUserByEmail(user.email);
       const holder =
-        (await readUserByEmail(user.email)) ??
+        shownByFilter ??
         // A filter that minds the case would not show it.
-        (await users.get(share(), now() - 5000)).items.find(
+        (await users.get(share(), now() - 60_000 / parts.clockSpeed)).items.find(
           (one) => foldAddress(one.email) === foldAddress(user.email),
         );
       if (!holder)
         throw new UsherError(
           'email_taken_elsewhere',
           `OnceHub does not take ${user.email}, and nobody in this account has it: it belongs to another OnceHub account, or can not receive mail.`,
+          terminal,
         );
+      if (!shownByFilter) heldBy.set(foldAddress(user.email), holder.id);
       const { personId } = await shown(keep(holder));
       if (personId && personId !== user.personId)
         throw new UsherError('email_taken_elsewhere', `${user.email} belongs to the user of another person.`);
@@ -630,11 +700,12 @@ async function writeLink(client: pg.PoolClient, personId: string, accountUserId:
   );
 }
 
-/** Somebody else deleted a user of ours, or OnceHub's own provisioning did. */
-async function noteGone(parts: OnceHubParts, personId: string): Promise<void> {
+/** Somebody else deleted a user of ours, or OnceHub's own provisioning did. False where that was known. */
+async function noteGone(parts: OnceHubParts, personId: string): Promise<boolean> {
   const rows = await parts.database.query<{ email_key: string }>(
     'vendor-gone',
-    'update vendor_users set account_user_id = null where person_id = $1 and account_user_id is not null returning email_key',
+    `update vendor_users set account_user_id = null, losses = case when lost_at > now() - interval '7 days' then losses + 1 else 1 end, lost_at = now()
+     where person_id = $1 and account_user_id is not null returning email_key`,
     [personId],
   );
   if (rows[0])
@@ -642,6 +713,7 @@ async function noteGone(parts: OnceHubParts, personId: string): Promise<void> {
       'user_deleted_in_account',
       `The user ${rows[0].email_key} was deleted in OnceHub, and not by Usher. Should OnceHub’s own Entra provisioning manage the same people, an account administrator switches one of the two off.`,
     );
+  return rows.length > 0;
 }
 
 const isAdministrator = (user: OnceHubUser): boolean => user.role === 'Administrator' || user.role === 'Account Owner';
@@ -658,13 +730,20 @@ const accountPage = (page: OnceHubPage, linkName: string, ownerId: string | null
   disabledWhy: null,
 });
 
+/** Another wish is looked at at once; the same one is not sent again before a day is over. */
+const terminal = { retryAfterSeconds: 86_400 };
+
 const unexpected = (what: string, status: number): UsherError =>
   new UsherError('account_unavailable', `OnceHub answered ${what} with ${status}.`);
 
 /** 400 names the field. A name that OnceHub does not take is the directory's to mend, anything else an administrator's. */
 function refusedField(status: number, param: string | null, message: string): UsherError {
   if (status === 400 && (param === 'first_name' || param === 'last_name'))
-    return new UsherError('invalid_profile', `OnceHub does not take the ${param.replace('_', ' ')}: ${message}.`);
+    return new UsherError(
+      'invalid_profile',
+      `OnceHub does not take the ${param.replace('_', ' ')}: ${message}.`,
+      terminal,
+    );
   return new UsherError(
     'account_refused',
     `OnceHub refuses${param ? ` the field ${param}` : ''} with ${status}: ${message}.`,

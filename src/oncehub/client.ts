@@ -21,6 +21,8 @@ export type OnceHubCall = (
   method: 'GET' | 'POST' | 'PATCH' | 'DELETE',
   path: string,
   body?: Record<string, unknown>,
+  /** Later than this it is not sent any more. */
+  sendBefore?: number,
 ) => Promise<OnceHubAnswer>;
 
 /** Well below a step's time, with the look that follows a time-out inside it. */
@@ -92,13 +94,23 @@ export function openOnceHubClient(
     throw new UsherError(code, why);
   };
 
-  return async (share, method, path, body) => {
-    await pace.take(share);
-    let answer = await once(method, path, body, config.apiKeys[keyInUse] ?? '');
+  return async (share, method, path, body, sendBefore = Number.POSITIVE_INFINITY) => {
+    const paced = async (of: Share, key: number): ReturnType<typeof once> => {
+      const ended = await pace.take(of);
+      try {
+        if (Date.now() > sendBefore)
+          throw new UsherError('throttled', 'There was no time left to send it.', { retryAfterSeconds: 5 });
+        return await once(method, path, body, config.apiKeys[key] ?? '');
+      } finally {
+        await ended();
+      }
+    };
+    const key = keyInUse;
+    let answer = await paced(share, key);
     if (answer.status === 401 && config.apiKeys.length > 1) {
-      keyInUse = (keyInUse + 1) % config.apiKeys.length;
-      await pace.take('follow');
-      answer = await once(method, path, body, config.apiKeys[keyInUse] ?? '');
+      // The other than the one that was refused just now, whatever others found out meanwhile.
+      keyInUse = (key + 1) % config.apiKeys.length;
+      answer = await paced('follow', keyInUse);
     }
     if (answer.status === 401)
       await trouble('account_connection_down', 'OnceHub refuses the API key: it was revoked, or is another account’s.');

@@ -9,7 +9,14 @@ import type { LicenseCounts, SchedulingAccount } from '../ports.ts';
 
 type Ledger = Pick<
   SchedulingAccount,
-  'claimSeat' | 'noteSeat' | 'freeSeats' | 'isSeatFreeFor' | 'leaveWaitingList' | 'licenseCounts'
+  | 'claimSeat'
+  | 'noteSeat'
+  | 'seatsOf'
+  | 'forgetSeats'
+  | 'freeSeats'
+  | 'isSeatFreeFor'
+  | 'leaveWaitingList'
+  | 'licenseCounts'
 >;
 
 /** Whoever is ahead and waits for nothing but the seat; a place of somebody who no longer does is in nobody's way. */
@@ -28,7 +35,9 @@ export function openLedger(database: AccountDatabase): Ledger {
       fenced(database, fence, async (client): Promise<SeatAnswer> => {
         await locked(client);
         const mine = await client.query<{ rule: string }>(
-          'update vendor_seats set rule = $3, account_user_id = $4 where person_id = $1 and kind = $2 returning 1',
+          // Another user of the same person: what was seen was seen of the one before.
+          `update vendor_seats set rule = $3, account_user_id = $4, state = case when account_user_id = $4 then state else 'reserved' end,
+             evidence = case when account_user_id = $4 then evidence end where person_id = $1 and kind = $2 returning 1`,
           [claim.personId, claim.kind, claim.rule, claim.accountUserId],
         );
         if (mine.rowCount) {
@@ -86,6 +95,26 @@ export function openLedger(database: AccountDatabase): Ledger {
           [seat.personId, seat.kind, seat.accountUserId, seat.rule, seat.evidence],
         );
         await leave(client, seat.personId, seat.kind);
+      });
+    },
+
+    async seatsOf(personId) {
+      const rows = await database.query<{ kind: string; state: string }>(
+        'vendor-seats-of',
+        'select kind, state from vendor_seats where person_id = $1 order by kind',
+        [personId],
+      );
+      return rows.map(({ kind, state }) => ({ kind, held: state === 'held' }));
+    },
+
+    async forgetSeats(personId, what, fence) {
+      await fenced(database, fence, async (client) => {
+        await locked(client);
+        await client.query(`delete from vendor_seats where person_id = $1 and ($2 = 'all' or state = 'reserved')`, [
+          personId,
+          what,
+        ]);
+        await client.query('delete from account_waiting where person_id = $1', [personId]);
       });
     },
 

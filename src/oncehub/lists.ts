@@ -6,13 +6,23 @@ import type { Share } from './pace.ts';
 export interface Gathered<T> {
   /** Read no earlier than this; throws what the reading throws. */
   get(share: Share, notBefore: number): Promise<{ items: T[]; readAt: number }>;
+  /** What we changed ourselves is known without reading it again. */
+  amend(change: (items: T[]) => T[]): void;
+  /** Something happened that nobody knows the end of. */
   forget(): void;
 }
 
 /** A list of some tens of thousands is the vendor's largest account many times over. */
 const mostPages = 1000;
 
-export function gather<T>(call: OnceHubCall, path: string, read: (item: unknown) => T, now: () => number): Gathered<T> {
+export function gather<T>(
+  call: OnceHubCall,
+  path: string,
+  read: (item: unknown) => T,
+  now: () => number,
+  /** Asked before an empty list is believed; throws where it may not be. */
+  mayBeEmpty: (share: Share) => Promise<void> = () => Promise.resolve(),
+): Gathered<T> {
   let kept: { items: T[]; readAt: number } | undefined;
   let partial: { items: T[]; after: string | null; startedAt: number } | undefined;
   let running: Promise<{ items: T[]; readAt: number }> | undefined;
@@ -43,6 +53,13 @@ export function gather<T>(call: OnceHubCall, path: string, read: (item: unknown)
       }
       partial.after = last;
     }
+    if (partial.items.length === 0) {
+      const { startedAt } = partial;
+      partial = undefined;
+      await mayBeEmpty('follow');
+      kept = { items: [], readAt: startedAt };
+      return kept;
+    }
     kept = { items: partial.items, readAt: partial.startedAt };
     partial = undefined;
     return kept;
@@ -53,8 +70,9 @@ export function gather<T>(call: OnceHubCall, path: string, read: (item: unknown)
       if (kept && kept.readAt >= notBefore) return kept;
       // A reading that began too early serves whoever asked then, and the next one those who ask now.
       for (let other = running; other !== undefined; other = running) {
-        const read = await other;
-        if (read.readAt >= notBefore) return read;
+        // What another's reading failed at may not stop this one: it has its own patience.
+        const read = await other.catch(() => null);
+        if (read && read.readAt >= notBefore) return read;
       }
       running = readOn(share, notBefore).finally(() => {
         running = undefined;
@@ -63,6 +81,9 @@ export function gather<T>(call: OnceHubCall, path: string, read: (item: unknown)
     },
     forget() {
       kept = undefined;
+    },
+    amend(change) {
+      if (kept) kept = { ...kept, items: change(kept.items) };
     },
   };
 }

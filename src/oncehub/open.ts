@@ -32,6 +32,8 @@ export async function openOnceHub({
   };
   const pace = openPace(database, oncehubLimits, config.clockSpeed, now);
   await pace.begin();
+  // Warnings of what happened: a new start is somebody's look at them.
+  for (const kind of ['native_provisioning', 'user_deleted_in_account']) await alerts.resolveAlert(kind);
   await syncPools(database, pools);
   const call = openOnceHubClient(config, pace, log, async (code, why) => {
     if (code)

@@ -1,9 +1,10 @@
 /** Work that only people can do: opened and closed by the steps, said to be done by people, brought to mind when it is overdue. */
 import type pg from 'pg';
+import { conditionOf } from '../domain/next-steps.ts';
 import { instructionsOf, type Task, titleOf } from '../domain/tasks.ts';
 import { UsherError } from '../errors.ts';
 import { isUuid, newId } from '../ids.ts';
-import type { TaskStore } from '../ports.ts';
+import type { Fence, TaskStore } from '../ports.ts';
 import { type Named, run, transaction } from './database.ts';
 
 interface TaskRow {
@@ -56,42 +57,50 @@ const taskFrom = (row: TaskRow): Task => ({
   expiresAt: row.expires_at,
 });
 
-const newest: Named = {
-  name: 'newest-task',
-  text: `select * from tasks where person_id = $1 and step = $2 and state <> 'withdrawn' order by (state = 'open') desc, opened_at desc, task_id desc limit 1`,
+const current: Named = {
+  name: 'current-task',
+  text: `select * from tasks where person_id = $1 and step = $2 and (state = 'open' or state = 'done' and expires_at is not null)
+         order by (state = 'open') desc, opened_at desc, task_id desc limit 1`,
 };
 
+/** A step that was overtaken asks for nothing and closes nothing; whoever takes over waits until this has been written. */
+const fenced = (lane: Fence['lane']): string =>
+  `f as (select 1 from people where person_id = $1 and ${lane}_fence = $2 for share)`;
+
+const sameAct = `tasks.kind = excluded.kind and tasks.wants -> 'seats' = excluded.wants -> 'seats' and tasks.wants -> 'email' = excluded.wants -> 'email'`;
+
 /** One open task a person and step: whoever wants it again, or otherwise, changes the one that is there. */
-const open: Named = {
-  name: 'open-task',
+const open = (lane: Fence['lane']): Named => ({
+  name: `open-task-${lane}`,
   text: `
+with ${fenced(lane)}
 insert into tasks (task_id, person_id, step, kind, role, state, who, email, account_user_id, title, instructions, wants, due_at)
-values ($1, $2, $3, $4, 'account_administrator', 'open', $5, $6, $7, $8, $9::text[], $10::jsonb, $11)
+select $12::uuid, $1::uuid, $3, $4, 'account_administrator', 'open', $5, $6, $7, $8, $9::text[], $10::jsonb, $11::timestamptz from f
 on conflict (person_id, step) where state = 'open' do update set kind = excluded.kind, who = excluded.who, email = excluded.email,
   account_user_id = excluded.account_user_id, title = excluded.title, instructions = excluded.instructions, wants = excluded.wants,
   -- Something else is wanted now: what was said of the other is not said of this.
-  said_by = case when tasks.kind = excluded.kind then tasks.said_by end, said_at = case when tasks.kind = excluded.kind then tasks.said_at end,
-  contradiction = case when tasks.kind = excluded.kind then tasks.contradiction end
+  said_by = case when ${sameAct} then tasks.said_by end, said_at = case when ${sameAct} then tasks.said_at end,
+  contradiction = case when ${sameAct} then tasks.contradiction end
 returning *, xmax = 0 as is_new`,
-};
+});
 
-const close: Named = {
-  name: 'close-task',
-  text: `update tasks set state = $3, closed_at = now(), closed_by = $4, expires_at = $5
-         where person_id = $1 and step = any ($2::text[]) and state = 'open' returning *`,
-};
+const close = (lane: Fence['lane']): Named => ({
+  name: `close-task-${lane}`,
+  text: `with ${fenced(lane)} update tasks set state = $4, closed_at = now(), closed_by = $5, expires_at = $6
+         where person_id = $1 and step = any ($3::text[]) and state = 'open' and exists (select 1 from f) returning *`,
+});
 
 export function taskStore(pool: pg.Pool): TaskStore {
   return {
-    async newestTask(personId, step) {
-      const rows = await run<TaskRow & Record<string, unknown>>(pool, newest, [personId, step]);
+    async currentTask(personId, step) {
+      const rows = await run<TaskRow & Record<string, unknown>>(pool, current, [personId, step]);
       return rows[0] ? taskFrom(rows[0]) : null;
     },
 
-    async openTask(personId, wanted, dueAt) {
-      const rows = await run<TaskRow & { is_new: boolean } & Record<string, unknown>>(pool, open, [
-        newId(),
-        personId,
+    async openTask(fence, wanted, dueAt) {
+      const rows = await run<TaskRow & { is_new: boolean } & Record<string, unknown>>(pool, open(fence.lane), [
+        fence.personId,
+        fence.number,
         wanted.step,
         wanted.kind,
         wanted.who,
@@ -101,15 +110,17 @@ export function taskStore(pool: pg.Pool): TaskStore {
         instructionsOf(wanted),
         JSON.stringify(wanted.wants),
         dueAt,
+        newId(),
       ]);
       const row = rows[0];
-      if (!row) throw new UsherError('internal', 'The task that was just opened is gone.');
+      if (!row) throw new UsherError('fence_lost', 'Another worker works on this person by now.');
       return { task: taskFrom(row), isNew: row.is_new };
     },
 
-    async closeTasks(personId, steps, state, closedBy, expiresAt) {
-      const rows = await run<TaskRow & Record<string, unknown>>(pool, close, [
-        personId,
+    async closeTasks(fence, steps, state, closedBy, expiresAt) {
+      const rows = await run<TaskRow & Record<string, unknown>>(pool, close(fence.lane), [
+        fence.personId,
+        fence.number,
         steps,
         state,
         closedBy,
@@ -118,18 +129,26 @@ export function taskStore(pool: pg.Pool): TaskStore {
       return rows.map(taskFrom);
     },
 
-    async spendWord(taskId) {
-      await run(pool, { name: 'spend-word', text: 'update tasks set expires_at = null where task_id = $1' }, [taskId]);
-    },
-
-    async contradict(taskId, contradiction) {
+    async spendWords(personId) {
       await run(
         pool,
         {
-          name: 'contradict-task',
-          text: `update tasks set contradiction = $2, said_by = null, said_at = null where task_id = $1 and state = 'open'`,
+          name: 'spend-words',
+          text: `update tasks set expires_at = null where person_id = $1 and state = 'done' and expires_at is not null`,
         },
-        [taskId, contradiction],
+        [personId],
+      );
+    },
+
+    async contradict(fence, taskId, contradiction) {
+      await run(
+        pool,
+        {
+          name: `contradict-task-${fence.lane}`,
+          text: `with ${fenced(fence.lane)} update tasks set contradiction = $4, said_by = null, said_at = null
+                 where task_id = $3 and state = 'open' and exists (select 1 from f)`,
+        },
+        [fence.personId, fence.number, taskId, contradiction],
       );
     },
 
@@ -214,15 +233,18 @@ export function taskStore(pool: pg.Pool): TaskStore {
               JSON.stringify({ taskId: row.task_id, kind: row.kind, by }),
             ],
           );
-        // Looked at now: a word is only believed where nothing can be seen.
-        await client.query(
-          `update people p set next_at = now(), conditions = case when t.condition is null then p.conditions
-             else jsonb_set(p.conditions, array[t.condition, 'nextCheckAt'], to_jsonb(now())) end
-           from (select person_id, case step when 'create-user' then 'Profile' when 'assign-license' then 'License'
-             when 'assign-booking-pages' then 'BookingPages' end as condition from tasks where task_id = any ($1::uuid[])) as t
-           where p.person_id = t.person_id`,
-          [rows.map((row) => row.task_id)],
-        );
+        // Looked at now: a word is only believed where nothing can be seen. A look that is under way began before the word, and counts for nothing.
+        for (const step of new Set(rows.map((row) => row.step)))
+          await client.query(
+            `update people set next_at = now(), account_fence = account_fence + 1, account_lease_until = '-infinity',
+               conditions = case when $2::text is null then conditions
+                 else jsonb_set(conditions, array[$2, 'nextCheckAt'], to_jsonb(now())) end
+             where person_id = any ($1::uuid[])`,
+            [
+              rows.filter((row) => row.step === step).map((row) => row.person_id),
+              step === 'offboard' ? null : conditionOf[step],
+            ],
+          );
         return rows.map(taskFrom);
       }),
 

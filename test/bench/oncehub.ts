@@ -9,7 +9,7 @@ import { startServers } from '../ground/servers.ts';
 import { adminToken, call, startUsher } from '../ground/usher.ts';
 
 const count = Number(process.env.BENCH_PEOPLE ?? 1000);
-const clockSpeed = 60;
+const clockSpeed = Number(process.env.BENCH_SPEED ?? 60);
 const policy = `
 account: { kind: oncehub, pools: { scheduled-meetings: ${count} }, nativeProvisioning: off }
 delegation: ignored

@@ -91,7 +91,7 @@ describe('a create', () => {
   test('under a lost fence sends nothing; while an earlier call may still act, a second one waits', async () => {
     const { personId, fence } = await ground.person();
     await ground.database.pool.query(
-      `insert into vendor_effects (person_id, what, until) values ($1, 'create', now() + interval '3 seconds')`,
+      `insert into vendor_effects (person_id, fence, what, until) values ($1, 1, 'create', now() + interval '3 seconds')`,
       [personId],
     );
     expect(await codeOf(ground.account.at('soon').createUser(ana(personId), fence))).toBe('throttled');

@@ -31,7 +31,13 @@ test('two processes that ask as fast as they can never exceed either limit, and 
     while (Date.now() < until) {
       await pace
         .take(share)
-        .then(() => granted.push({ at: Date.now(), share }))
+        .then(async (ended) => {
+          const at = Date.now();
+          // Some answers come late: what counts is when the vendor saw it, some time in between.
+          await new Promise((resolve) => setTimeout(resolve, Math.random() * 40));
+          granted.push({ at: at + Math.random() * (Date.now() - at), share });
+          await ended();
+        })
         .catch(() => new Promise((resolve) => setTimeout(resolve, 30)));
     }
   };
@@ -50,7 +56,8 @@ test('two processes that ask as fast as they can never exceed either limit, and 
   const times = granted.map(({ at }) => at).sort((a, b) => a - b);
   const most = (list: number[], windowMs: number) =>
     Math.max(...list.map((at) => list.filter((other) => other >= at && other < at + windowMs).length));
-  expect(most(kept, 1000 / speed)).toBeLessThanOrEqual(limits.perSecond);
+  expect(most(times, 1000 / speed)).toBeLessThanOrEqual(limits.perSecond);
+  expect(kept.length).toBeGreaterThan(0);
   expect(most(times, (limits.windowSeconds * 1000) / speed)).toBeLessThanOrEqual(limits.perWindow);
   // Nearly all that was allowed was used: more than a window.
   expect(granted.length).toBeGreaterThan(limits.perWindow * 1.3);
@@ -61,7 +68,10 @@ test('whoever is put off is told when to come, one after another', async () => {
   const pace = process_();
   const waits: number[] = [];
   for (let tries = 0; tries < 400 && waits.length < 5; tries++)
-    await pace.take('background').catch((error: { retryAfterSeconds: number }) => waits.push(error.retryAfterSeconds));
+    await pace
+      .take('background')
+      .then((ended) => ended())
+      .catch((error: { retryAfterSeconds: number }) => waits.push(error.retryAfterSeconds));
   expect(waits).toHaveLength(5);
   for (const [index, wait] of waits.entries()) if (index > 0) expect(wait).toBeGreaterThan(waits[index - 1] ?? 0);
 });

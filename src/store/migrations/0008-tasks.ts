@@ -36,7 +36,7 @@ create table tasks (
   expires_at timestamptz
 );
 create unique index tasks_one_open on tasks (person_id, step) where state = 'open';
-create index tasks_newest on tasks (person_id, step, opened_at desc);
+create index tasks_standing on tasks (person_id, step) where state = 'done' and expires_at is not null;
 create index tasks_order on tasks (kind, opened_at, task_id) where state = 'open';
 create index tasks_due on tasks (due_at) where state = 'open';
 
@@ -58,14 +58,20 @@ create table vendor_users (
   person_id uuid primary key references people (person_id),
   email_key text not null,
   account_user_id text,
+  -- When the create was begun: only a fresh one can be what a user of that address comes from.
+  begun_at timestamptz not null default now(),
   -- A create that may still take effect until then.
-  uncertain_until timestamptz not null default '-infinity'
+  uncertain_until timestamptz not null default '-infinity',
+  -- Deleted by somebody else, how often, and when last.
+  losses integer not null default 0,
+  lost_at timestamptz not null default '-infinity'
 );
 create unique index vendor_users_account_user on vendor_users (account_user_id) where account_user_id is not null;
 create index vendor_users_email on vendor_users (email_key);
 
 create table vendor_effects (
   person_id uuid primary key references people (person_id),
+  fence bigint not null,
   what text not null,
   until timestamptz not null
 );
@@ -95,33 +101,40 @@ create table vendor_connection (
 );
 insert into vendor_connection default values;
 
-create table vendor_requests (at timestamptz not null);
+create table vendor_requests (
+  request_id bigint generated always as identity primary key,
+  at timestamptz not null,
+  ended_at timestamptz
+);
 create index vendor_requests_at on vendor_requests (at);
 
--- May one more request go? Zero, and it is counted; else the milliseconds to wait. Both windows slide: never more than \`burst\` in \`burst_ms\`,
--- nor more than \`most\` in \`window_ms\`, whoever asks.
-create function usher_vendor_take(burst integer, burst_ms double precision, most integer, window_ms double precision)
-returns double precision language plpgsql as $$
+-- May one more request go? Then its number is given, and it is counted; else the milliseconds to wait. Both windows slide, whoever asks. A request arrives
+-- some time between its start and its answer: of the burst, the one so many before must have been answered for a whole window, and the long window is
+-- longer than the vendor's by the longest time a request may take.
+create function usher_vendor_take(burst integer, burst_ms double precision, most integer, window_ms double precision, longest_ms double precision,
+  out wait double precision, out request_id bigint)
+language plpgsql as $$
 declare
   now_at timestamptz;
-  wait double precision := 0;
-  edge timestamptz;
+  edge vendor_requests;
 begin
   perform pg_advisory_xact_lock(hashtextextended('usher/vendor-requests', 0));
   now_at := clock_timestamp();
-  delete from vendor_requests where at < now_at - make_interval(secs => window_ms / 1000.0);
-  select at into edge from vendor_requests order by at desc offset burst - 1 limit 1;
-  if edge > now_at - make_interval(secs => burst_ms / 1000.0) then
-    wait := burst_ms - extract(epoch from now_at - edge) * 1000;
+  wait := 0;
+  delete from vendor_requests r where r.at < now_at - make_interval(secs => (window_ms + longest_ms) / 1000.0);
+  for edge in select * from vendor_requests r order by r.at desc limit 1 offset burst - 1 loop
+    if edge.ended_at is null and edge.at > now_at - make_interval(secs => longest_ms / 1000.0) then
+      wait := burst_ms;
+    else
+      wait := burst_ms - extract(epoch from now_at - coalesce(edge.ended_at, edge.at + make_interval(secs => longest_ms / 1000.0))) * 1000;
+    end if;
+  end loop;
+  for edge in select * from vendor_requests r order by r.at desc limit 1 offset most - 1 loop
+    wait := greatest(wait, window_ms + longest_ms - extract(epoch from now_at - edge.at) * 1000);
+  end loop;
+  if wait <= 0 then
+    wait := 0;
+    insert into vendor_requests (at) values (now_at) returning vendor_requests.request_id into request_id;
   end if;
-  select at into edge from vendor_requests order by at desc offset most - 1 limit 1;
-  if found then
-    wait := greatest(wait, window_ms - extract(epoch from now_at - edge) * 1000);
-  end if;
-  if wait > 0 then
-    return wait;
-  end if;
-  insert into vendor_requests values (now_at);
-  return 0;
 end $$;
 `;
