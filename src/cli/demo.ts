@@ -144,7 +144,7 @@ export async function demo(
     say('  npx usher onboard people.csv              your own table: a plan first');
     if (oncehub) say('  npx usher tasks                           what an administrator is asked to do by hand');
     say(`People sign in at ${address}/sign-in; the API is described at ${address}/docs.`);
-    say('Ctrl-C stops everything; the data stays for the next start.');
+    say(oncehub ? 'Ctrl-C stops everything.' : 'Ctrl-C stops everything; the data stays for the next start.');
     return { close };
   } catch (error) {
     await close();
@@ -164,7 +164,7 @@ interface DemoTask {
   title: string;
   kind: string;
   accountUserId: string;
-  wants: { seats: string[]; pages: { pageId: string; act: string }[] };
+  wants: { seats: string[]; pages: { pageId: string; act: string }[]; email: string | null };
 }
 
 /** The administrator's part: reads the sheet, does what it says in OnceHub's own pages, says so; and is believed where it can be seen. */
@@ -181,6 +181,7 @@ async function playAdministrator(
     const sheets = (await api.get('/tasks/worksheets')) as unknown as { items: { title: string }[] };
     for (const sheet of sheets.items) say(`tasks      ${sheet.title}`);
     for (const { kind, accountUserId, wants } of items) {
+      if (wants.email) administrator.changeEmail(accountUserId, wants.email);
       if (kind === 'free_seat') administrator.unassignSeat(accountUserId);
       else if (wants.seats.length > 0) administrator.assignSeat(accountUserId);
       for (const page of wants.pages) {

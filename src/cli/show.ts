@@ -61,7 +61,7 @@ export function peopleTable(people: PersonShown[]): string {
 }
 
 const lifecycleWords: Record<string, string> = {
-  suspended: 'left: pages handed over, seat freed, user suspended',
+  suspended: 'left: pages handed over, seat freed',
   leaving: 'leaves: taken back step by step, after the hold («usher tasks» for what needs a hand)',
   held: 'leaves, held back by the brake or kept by a decision («usher runs»)',
   gone: 'left: nothing of this person is in the account through us',

@@ -49,8 +49,13 @@ export interface OnceHubBooking {
 interface Misbehaviour {
   method: string;
   path: RegExp;
-  /** Answer this instead; `close` cuts the connection; `hang` answers nothing for as long as the caller waits. */
-  answer: { status: number; type: string; message: string; retryAfterSeconds?: number } | 'close' | 'hang' | 'html';
+  /** Answer this instead; `empty` is a list without anything in it; `close` cuts the connection; `hang` answers nothing for as long as the caller waits. */
+  answer:
+    | { status: number; type: string; message: string; retryAfterSeconds?: number }
+    | 'close'
+    | 'hang'
+    | 'html'
+    | 'empty';
   /** The effect happens all the same, this much later. */
   effectAfterMs?: number;
   times: number;
@@ -276,6 +281,7 @@ export async function startOnceHub(account: OnceHubAccount, port = 0): Promise<O
       if (!wrong) return act();
       wrong.times -= 1;
       if (wrong.effectAfterMs !== undefined) setTimeout(act, wrong.effectAfterMs).unref();
+      if (wrong.answer === 'empty') return { status: 200, body: { object: 'list', data: [], has_more: false } };
       if (wrong.answer === 'html') return { status: 200, body: '<html><title>Sign in</title></html>' };
       if (typeof wrong.answer === 'string') return wrong.answer;
       const { status, type, message, retryAfterSeconds } = wrong.answer;
