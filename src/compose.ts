@@ -25,8 +25,9 @@ import { openRequestLog } from './intake/scim/request-log.ts';
 import type { Log } from './log.ts';
 import { openLog } from './log.ts';
 import { keepDelivering, keepTidy } from './mail/deliver.ts';
-import { keepNotifying } from './mail/notices.ts';
+import { byMail, keepNotifying } from './mail/notices.ts';
 import { openMailer } from './mail/smtp.ts';
+import { openWebhook } from './mail/webhook.ts';
 import type { Metrics } from './metrics.ts';
 import { openMetrics } from './metrics.ts';
 import { openOnceHub } from './oncehub/open.ts';
@@ -117,6 +118,7 @@ async function build(
   const store = openStore(
     database,
     policy.rules.some((rule) => rule.when.group),
+    { mail: config.mail ? policy.alerts.mail : [], webhook: policy.alerts.webhook },
   );
   await store.syncSources(policy.sources);
 
@@ -251,10 +253,20 @@ async function build(
   closers.push(
     keepTidy(openOutbox(accountDatabase), (error) => log.debug({ err: error }, 'old rows were not forgotten')),
   );
-  if (config.mail) {
+  const mailer = config.mail ? openMailer(config.mail) : null;
+  closers.push(
+    keepNotifying({
+      store,
+      send: {
+        ...(mailer ? { mail: byMail(mailer) } : {}),
+        ...(config.webhookSecret ? { webhook: openWebhook(config.webhookSecret) } : {}),
+      },
+      log,
+      random: Math.random,
+    }),
+  );
+  if (mailer) {
     // In every process that has the settings: whoever takes a mail first sends it.
-    const mailer = openMailer(config.mail);
-    closers.push(keepNotifying({ store, mailer, log, random: Math.random }));
     const delivering = keepDelivering({
       outbox: openOutbox(accountDatabase),
       mailer,

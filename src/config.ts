@@ -66,6 +66,7 @@ const settingsSchema = z.object({
     .min(3)
     .refine((text) => looksLikeAddress(addressIn(text)), 'must be an e-mail address, or Name <address>')
     .optional(),
+  USHER_WEBHOOK_SECRET: z.string().min(16, 'must be at least 16 characters').optional(),
   USHER_SCIM_MAX_BODY_BYTES: z.coerce.number().int().min(1024).max(16_777_216).default(1_048_576),
   USHER_SCIM_MAX_PAGE_SIZE: z.coerce.number().int().min(1).max(1000).default(200),
   USHER_SCIM_MAX_BULK_OPERATIONS: z.coerce.number().int().min(1).max(10_000).default(1000),
@@ -143,6 +144,8 @@ export interface Config {
   oncehub: OnceHubConfig | null;
   oidc: OidcConfig | null;
   mail: MailConfig | null;
+  /** What posts of alerts are signed with. */
+  webhookSecret: string | null;
   /** Null: one is made at the first start and kept in the database. */
   sessionSecret: string | null;
   logLevel: string;
@@ -209,6 +212,10 @@ function contradictions(settings: Settings, policy: Policy): string[] {
   const faults: string[] = [];
   if (settings.scimToken && !policy.sources.some((source) => source.kind === 'scim'))
     faults.push('USHER_SCIM_TOKEN: the policy has no source of kind scim that the token could be for.');
+  if (policy.alerts.webhook && !settings.webhookSecret)
+    faults.push(
+      'USHER_WEBHOOK_SECRET: needed, because the policy names alerts.webhook: its posts are signed. Make one with «openssl rand -base64 32», and give the receiver the same.',
+    );
   if (policy.account.kind === 'oncehub' && !settings.oncehub)
     faults.push(
       'USHER_ONCEHUB_API_KEY: needed, because the policy says account.kind: oncehub. An Account Owner or Administrator makes a key in OnceHub under Settings, API & Webhooks.',
@@ -220,8 +227,8 @@ function contradictions(settings: Settings, policy: Policy): string[] {
 export function notActedOn(policy: Policy, env: NodeJS.ProcessEnv): string[] {
   return [
     policy.reconcile.at ? 'reconcile.at: there are no scheduled reconciliations yet' : null,
-    policy.alerts.mail.length > 0 || policy.alerts.webhook
-      ? 'alerts: reminders of overdue tasks are mailed; the other alerts are shown by the API only'
+    policy.alerts.mail.length > 0 && !env.USHER_SMTP_URL
+      ? 'alerts.mail: nothing is mailed without USHER_SMTP_URL and USHER_MAIL_FROM'
       : null,
     Object.keys(policy.access).length > 0 && !env.USHER_OIDC_CLIENT_ID
       ? 'access: groups count for a sign-in with Entra ID; set USHER_OIDC_TENANT_ID, USHER_OIDC_CLIENT_ID and USHER_OIDC_CLIENT_SECRET'
@@ -268,6 +275,7 @@ export function readSettings(env: NodeJS.ProcessEnv): Settings {
     oncehub: oncehubConfig(settings),
     oidc,
     mail,
+    webhookSecret: settings.USHER_WEBHOOK_SECRET ?? null,
     sessionSecret: settings.USHER_SESSION_SECRET ?? null,
     logLevel: settings.USHER_LOG_LEVEL,
     scimLimits: {

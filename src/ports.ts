@@ -162,10 +162,6 @@ export interface RequestLogStore {
   }): Promise<(LoggedRequest & { requestNo: string })[]>;
   pruneRequests(olderThanDays: number): Promise<number>;
   cursorSecret(): Promise<string>;
-  /** Answers true when the alert is new. */
-  raiseAlert(key: string, kind: string, message: string): Promise<boolean>;
-  resolveAlert(key: string): Promise<boolean>;
-  alerts(): Promise<Alert[]>;
 }
 
 /** A directory user ready to be written, with what it means for the person behind it. */
@@ -429,7 +425,7 @@ export interface AdminStore {
   decideRun(
     runId: string,
     decision: 'approve' | 'keep',
-    only: string[] | null,
+    only: { personIds?: string[] | undefined; cause?: string | undefined },
     decidedBy: string,
   ): Promise<number | null>;
   expireHeldRemovals(): Promise<number>;
@@ -748,9 +744,35 @@ export interface TaskStore {
   countOverdue(): Promise<number>;
 }
 
-/** Mail to those who run Usher. */
+/** Where alerts go: addresses, and an address to post to. */
+export interface AlertTargets {
+  mail: string[];
+  webhook: string | null;
+}
+
+export interface AlertStore {
+  /** Answers true when the alert is new; then it is told to everybody who is to know, in the same transaction. */
+  raiseAlert(key: string, kind: string, message: string): Promise<boolean>;
+  /** Answers true when it stood until now; that is told, too. */
+  resolveAlert(key: string): Promise<boolean>;
+  alerts(): Promise<Alert[]>;
+  /** Resolves those of a kind that are not among these keys any more. */
+  resolveOthers(kind: string, keys: string[]): Promise<void>;
+  /** Says that Usher is there, where the last word is older than this. */
+  beat(everyHours: number, to: string): Promise<boolean>;
+  /** People who were Ready once and whose calendar is not delegated any more. */
+  delegationsLost(): Promise<number>;
+  /** Wanted people for whom the tenant's connection does not work. */
+  connectionsDown(): Promise<number>;
+}
+
+export const noticeChannels = ['mail', 'webhook'] as const;
+export type NoticeChannel = (typeof noticeChannels)[number];
+
+/** What somebody who runs Usher must know. */
 export interface Notice {
   noticeId: string;
+  channel: NoticeChannel;
   recipient: string;
   subject: string;
   body: string;
@@ -758,9 +780,10 @@ export interface Notice {
 }
 
 export interface NoticeStore {
+  /** By mail. */
   putNotices(recipients: string[], subject: string, body: string): Promise<void>;
   /** For a few minutes they are ours. */
-  takeNotices(limit: number): Promise<Notice[]>;
+  takeNotices(channels: NoticeChannel[], limit: number): Promise<Notice[]>;
   noticeSent(noticeId: string): Promise<void>;
   /** Tried again then; null: never. */
   noticeNotSent(noticeId: string, error: string, nextAt: Date | null): Promise<void>;
@@ -768,6 +791,7 @@ export interface NoticeStore {
 
 export interface Store
   extends SyncStore,
+    AlertStore,
     NoticeStore,
     TaskStore,
     ImportStore,

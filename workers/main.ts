@@ -1,10 +1,10 @@
 /** The worker side: one consumer per queue, the sweeper over the due list, and the express lane. */
 import { leaverTimer, nextSteps } from '../src/domain/next-steps.ts';
-import { reminderOf } from '../src/domain/tasks.ts';
 import { queueConcurrency, queueNames, sweepBatch, sweepEveryMs } from '../src/jobs.ts';
 import type { QueueName, WakeUps } from '../src/ports.ts';
 import { openDeliveryPass } from './delivery-pass.ts';
 import { openRunner, type RunnerParts } from './run-step.ts';
+import { openWatch } from './watch.ts';
 
 export interface WorkersParts extends Omit<RunnerParts, 'wakeOthers'> {
   wakeUps: WakeUps;
@@ -27,6 +27,7 @@ export async function startWorkers(parts: WorkersParts, only: QueueName[] = queu
       if (personIds.length > 0) await wakeUps.hint(step, personIds);
     },
   });
+  const watch = openWatch(parts);
   let jobs = 0;
 
   for (const name of only) {
@@ -81,39 +82,7 @@ export async function startWorkers(parts: WorkersParts, only: QueueName[] = queu
         true,
       );
     await store.expireHeldRemovals();
-    await lookForSilence();
-    await remindOfTasks();
-  }
-
-  /** What is overdue is brought to mind: an alert while there is any, and a letter as often as the policy says. */
-  let remindedAt = 0;
-  async function remindOfTasks(): Promise<void> {
-    if (parts.now().getTime() - remindedAt < 60_000) return;
-    remindedAt = parts.now().getTime();
-    const overdue = await store.takeOverdue(parts.policy.tasks.remindEveryDays, 5000);
-    const count = await store.countOverdue();
-    const { subject, text } = reminderOf(overdue, count);
-    if (count === 0) await store.resolveAlert('task_overdue');
-    else if (await store.raiseAlert('task_overdue', 'task_overdue', `${subject}. See «usher tasks --overdue».`))
-      log.warn({ overdue: count }, 'tasks are overdue');
-    if (overdue.length > 0) await store.putNotices(parts.policy.alerts.mail, subject, text);
-  }
-
-  /** A source that was heard of once and says nothing for longer than the policy lets it is an alert, until it is heard of again. */
-  let lookedForSilenceAt = 0;
-  async function lookForSilence(): Promise<void> {
-    if (parts.now().getTime() - lookedForSilenceAt < 60_000) return;
-    lookedForSilenceAt = parts.now().getTime();
-    for (const source of await store.sources()) {
-      const hours = parts.policy.sources.find((entry) => entry.name === source.name)?.silentAfterHours;
-      if (!hours || !source.lastHeardAt) continue;
-      const key = `source_silent:${source.name}`;
-      const silent = parts.now().getTime() - source.lastHeardAt.getTime() > hours * 3_600_000;
-      const message = `Source ${source.name} was last heard of at ${source.lastHeardAt.toISOString()}, more than ${hours} hours ago. The identity provider's admin looks at its provisioning log.`;
-      if (!silent || source.pausedAt) await store.resolveAlert(key);
-      else if (await store.raiseAlert(key, 'source_silent', message))
-        log.error({ source: source.name, lastHeardAt: source.lastHeardAt }, 'a source went silent');
-    }
+    await watch();
   }
 
   const deliveries = parts.calendars

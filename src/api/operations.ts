@@ -3,14 +3,14 @@ import { z } from 'zod';
 import { type Access, hashToken, newToken } from '../access.ts';
 import type { Policy } from '../domain/policy.ts';
 import { UsherError } from '../errors.ts';
-import type { AccessStore, AdminStore, RequestLogStore, ShownPerson, SyncStore } from '../ports.ts';
+import type { AccessStore, AdminStore, AlertStore, RequestLogStore, ShownPerson, SyncStore } from '../ports.ts';
 import { parse } from './parse.ts';
 import { before, limit } from './people.ts';
 import { type Route, route } from './route.ts';
 import * as shapes from './shapes.ts';
 
 export interface OperationParts {
-  store: AdminStore & AccessStore & RequestLogStore & SyncStore;
+  store: AdminStore & AccessStore & AlertStore & RequestLogStore & SyncStore;
   access: Access;
   policy: Policy;
   now: () => Date;
@@ -28,7 +28,11 @@ const requestsQuery = z.strictObject({
   before,
 });
 const pollBody = z.strictObject({ full: z.boolean().default(false) });
-const decisionBody = z.strictObject({ only: z.array(z.string().min(1)).min(1).max(10_000).optional() });
+const decisionBody = z.strictObject({
+  only: z.array(z.string().min(1)).min(1).max(10_000).optional(),
+  /** Only those who leave for this reason. */
+  cause: z.enum(['inactive', 'deleted', 'out_of_scope', 'offboarded']).optional(),
+});
 const tokenBody = z.strictObject({
   source: z.string().min(1).max(100),
   label: z.string().max(200).default(''),
@@ -60,9 +64,10 @@ export function operationRoutes({ store, access, policy, now, findOne }: Operati
         body: decisionBody,
         answers: { 200: { description: 'How many were decided.', schema: z.looseObject({ decided: z.int() }) } },
         async handle({ params, body, caller }) {
-          const only = body.only
+          const personIds = body.only
             ? await Promise.all(body.only.map(async (who) => (await findOne(who)).known.person.personId))
-            : null;
+            : undefined;
+          const only = { personIds, cause: body.cause };
           const decided = await store.decideRun(parse(z.uuid(), params.runId), decision, only, caller.cause.actor);
           if (decided === null) throw new UsherError('not_found', 'There is no such run.');
           return { body: { decided } };

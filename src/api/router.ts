@@ -13,6 +13,7 @@ import type { Log } from '../log.ts';
 import type {
   AccessStore,
   AdminStore,
+  AlertStore,
   ImportStore,
   RequestLogStore,
   SchedulingAccount,
@@ -37,6 +38,7 @@ import { taskRoutes } from './tasks.ts';
 export interface ApiParts {
   store: AdminStore &
     AccessStore &
+    AlertStore &
     RequestLogStore &
     SyncStore &
     ImportStore &

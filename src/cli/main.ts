@@ -218,12 +218,12 @@ export async function main(argv: string[], env: NodeJS.ProcessEnv): Promise<numb
       .description(description)
       .argument('<run>', 'the run, from «usher runs»')
       .option('--only <who...>', 'only these people')
-      .action(async (run: string, options: { only?: string[] }) => {
-        const result = await (await api()).send(
-          'POST',
-          `/runs/${id(run)}/${name}`,
-          options.only ? { only: options.only } : {},
-        );
+      .option('--reason <reason>', 'only those who leave for this reason: inactive, deleted, out_of_scope, offboarded')
+      .action(async (run: string, options: { only?: string[]; reason?: string }) => {
+        const result = await (await api()).send('POST', `/runs/${id(run)}/${name}`, {
+          ...(options.only ? { only: options.only } : {}),
+          ...(options.reason ? { cause: options.reason } : {}),
+        });
         say(`${result.decided} removals: ${name === 'approve' ? 'approved' : 'kept'}.`);
       });
   }

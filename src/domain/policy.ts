@@ -135,7 +135,18 @@ export const policySchema = z
     /** Work that only people can do, in an account whose API can not. */
     tasks,
     alerts: z
-      .strictObject({ mail: z.array(nonEmpty).default([]), webhook: z.url().nullable().default(null) })
+      .strictObject({
+        mail: z.array(nonEmpty.refine(looksLikeAddress, 'must be an e-mail address')).default([]),
+        /** Posted to, signed with USHER_WEBHOOK_SECRET. */
+        webhook: z
+          .url({ protocol: /^https?$/ })
+          .nullable()
+          .default(null),
+        /** How often the webhook hears that Usher is there. */
+        heartbeatHours: z.number().positive().default(24),
+        /** So few free seats are an alert; somebody who waits for one always is. */
+        seatsLow: z.int().min(0).default(0),
+      })
       .prefault({}),
     access: z
       .partialRecord(z.enum(['administrator', 'operator', 'exchange_admin', 'idp_admin', 'viewer']), z.array(nonEmpty))

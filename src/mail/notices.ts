@@ -2,12 +2,13 @@
 import { backoffMilliseconds } from '../domain/backoff.ts';
 import { asUsherError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import type { Notice, NoticeStore } from '../ports.ts';
-import type { Mailer } from './smtp.ts';
+import { type Notice, type NoticeChannel, type NoticeStore, noticeChannels } from '../ports.ts';
+import type { Delivery, Mailer } from './smtp.ts';
 
 export interface NoticeParts {
   store: NoticeStore;
-  mailer: Pick<Mailer, 'send'>;
+  /** By channel; what this process has no way to send is left to others. */
+  send: Partial<Record<NoticeChannel, (notice: Notice) => Promise<Delivery>>>;
   log: Log;
   random: () => number;
 }
@@ -21,7 +22,8 @@ export function keepNotifying(parts: NoticeParts): () => Promise<void> {
   let running: Promise<void> = Promise.resolve();
   let timer: NodeJS.Timeout | undefined;
   const round = async (): Promise<void> => {
-    const due = await parts.store.takeNotices(atOnce);
+    const channels = noticeChannels.filter((channel) => parts.send[channel]);
+    const due = await parts.store.takeNotices(channels, atOnce);
     await Promise.all(due.map((notice) => sendOne(parts, notice)));
   };
   const plan = (): void => {
@@ -41,19 +43,27 @@ export function keepNotifying(parts: NoticeParts): () => Promise<void> {
   };
 }
 
-async function sendOne({ store, mailer, log, random }: NoticeParts, notice: Notice): Promise<void> {
-  const { noticeId, recipient, subject, body, attempts } = notice;
-  const again = () => new Date(Date.now() + 5000 + 4 * backoffMilliseconds(attempts, random()));
-  try {
-    const delivery = await mailer.send({
+/** A notice as a letter. */
+export const byMail =
+  (mailer: Pick<Mailer, 'send'>) =>
+  ({ noticeId, recipient, subject, body }: Notice): Promise<Delivery> =>
+    mailer.send({
       mailId: noticeId,
       to: { name: '', address: recipient },
       subject,
       text: body,
       html: `<pre style="font-family: inherit; white-space: pre-wrap">${escaped(body)}</pre>`,
     });
+
+async function sendOne({ store, send, log, random }: NoticeParts, notice: Notice): Promise<void> {
+  const { noticeId, channel, attempts } = notice;
+  const sender = send[channel];
+  if (!sender) return;
+  const again = () => new Date(Date.now() + 5000 + 4 * backoffMilliseconds(attempts, random()));
+  try {
+    const delivery = await sender(notice);
     if (delivery.kind === 'accepted') return await store.noticeSent(noticeId);
-    log.warn({ noticeId, recipient, answer: delivery.answer }, 'a notice was refused');
+    log.warn({ noticeId, channel, answer: delivery.answer }, 'a notice was refused');
     await store.noticeNotSent(noticeId, delivery.answer, delivery.permanent || attempts >= mostTries ? null : again());
   } catch (error) {
     const { code, message } = asUsherError(error);

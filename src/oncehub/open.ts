@@ -2,7 +2,7 @@
 import type { AccountDatabase } from '../account/database.ts';
 import type { OnceHubConfig } from '../config.ts';
 import type { Log } from '../log.ts';
-import type { RequestLogStore, SchedulingAccount } from '../ports.ts';
+import type { AlertStore, SchedulingAccount } from '../ports.ts';
 import { openOnceHubAccount } from './account.ts';
 import { openOnceHubClient } from './client.ts';
 import { syncPools } from './ledger.ts';
@@ -13,7 +13,7 @@ export interface OpenOnceHub {
   database: AccountDatabase;
   /** By kind; null is unlimited. */
   pools: Record<string, number | null>;
-  alerts: Pick<RequestLogStore, 'raiseAlert' | 'resolveAlert'>;
+  alerts: Pick<AlertStore, 'raiseAlert' | 'resolveAlert'>;
   log: Log;
   /** Milliseconds. */
   now: () => number;

@@ -254,7 +254,7 @@ export function adminStore({ pool, kysely }: Database): AdminStore {
         );
         let kept = 0;
         for (const row of expired.rows)
-          kept += (await decideRun(client, row.run_id, 'keep', null, 'nobody: the time to decide ran out')) ?? 0;
+          kept += (await decideRun(client, row.run_id, 'keep', {}, 'nobody: the time to decide ran out')) ?? 0;
         return kept;
       }),
   };
@@ -343,7 +343,7 @@ async function decideRun(
   client: pg.PoolClient,
   runId: string,
   decision: 'approve' | 'keep',
-  only: string[] | null,
+  only: { personIds?: string[] | undefined; cause?: string | undefined },
   decidedBy: string,
 ): Promise<number | null> {
   const run = await client.query('select 1 from runs where run_id = $1', [runId]);
@@ -353,8 +353,8 @@ async function decideRun(
   await client.query(`select pg_advisory_xact_lock(hashtextextended('usher/brake', 0))`);
   const decided = await client.query<{ person_id: string; generation: string }>(
     `update removals set state = $2, decided_by = $3, admitted_at = case when $2 = 'admitted' then now() end
-     where run_id = $1 and state = 'held' and ($4::uuid[] is null or person_id = any($4::uuid[])) returning person_id, generation`,
-    [runId, state, decidedBy, only],
+     where run_id = $1 and state = 'held' and ($4::uuid[] is null or person_id = any($4::uuid[])) and ($5::text is null or cause = $5) returning person_id, generation`,
+    [runId, state, decidedBy, only.personIds ?? null, only.cause ?? null],
   );
   const ids = decided.rows.map((row) => row.person_id);
   // Approved people go on leaving; kept ones stay where they are, out of the count towards Ready. Somebody who came back meanwhile is not touched.

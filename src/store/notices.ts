@@ -1,7 +1,7 @@
 /** Mail to those who run Usher: written down where it is decided, sent by whichever process has the mail settings. */
 import type pg from 'pg';
 import { newId } from '../ids.ts';
-import type { NoticeStore } from '../ports.ts';
+import type { Notice, NoticeStore } from '../ports.ts';
 import { run } from './database.ts';
 
 export function noticeStore(pool: pg.Pool): NoticeStore {
@@ -19,9 +19,10 @@ export function noticeStore(pool: pg.Pool): NoticeStore {
       );
     },
 
-    async takeNotices(limit) {
+    async takeNotices(channels, limit) {
       const rows = await run<{
         notice_id: string;
+        channel: Notice['channel'];
         recipient: string;
         subject: string;
         body: string;
@@ -31,13 +32,16 @@ export function noticeStore(pool: pg.Pool): NoticeStore {
         {
           name: 'take-notices',
           text: `update notices set attempts = attempts + 1, next_at = now() + interval '3 minutes' where notice_id in (
-                   select notice_id from notices where state = 'waiting' and next_at <= now() order by next_at limit $1 for update skip locked)
-                 returning notice_id, recipient, subject, body, attempts`,
+                   select notice_id from notices where state = 'waiting' and next_at <= now() and channel = any ($2::text[])
+                     -- What nobody could send for days is no news any more: settings that come later bring no flood.
+                     and created_at > now() - interval '3 days' order by next_at limit $1 for update skip locked)
+                 returning notice_id, channel, recipient, subject, body, attempts`,
         },
-        [limit],
+        [limit, channels],
       );
       return rows.map((row) => ({
         noticeId: row.notice_id,
+        channel: row.channel,
         recipient: row.recipient,
         subject: row.subject,
         body: row.body,

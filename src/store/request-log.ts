@@ -88,48 +88,5 @@ export function requestLogStore(pool: pg.Pool): RequestLogStore {
       );
       return rows[0]?.value ?? '';
     },
-
-    async raiseAlert(key, kind, message) {
-      const rows = await run(
-        pool,
-        {
-          name: 'raise-alert',
-          text: `insert into alerts (key, kind, message) values ($1, $2, $3)
-                 on conflict (key) do update set kind = excluded.kind, message = excluded.message, raised_at = now(), resolved_at = null where alerts.resolved_at is not null returning 1`,
-        },
-        [key, kind, message],
-      );
-      return rows.length > 0;
-    },
-
-    async resolveAlert(key) {
-      return (
-        (
-          await run(
-            pool,
-            {
-              name: 'resolve-alert',
-              text: 'update alerts set resolved_at = now() where key = $1 and resolved_at is null returning 1',
-            },
-            [key],
-          )
-        ).length > 0
-      );
-    },
-
-    async alerts() {
-      const rows = await run<{ key: string; kind: string; message: string; raised_at: Date; resolved_at: Date | null }>(
-        pool,
-        { name: 'alerts', text: 'select * from alerts order by resolved_at nulls first, raised_at desc limit 200' },
-        [],
-      );
-      return rows.map((row) => ({
-        key: row.key,
-        kind: row.kind,
-        message: row.message,
-        raisedAt: row.raised_at,
-        resolvedAt: row.resolved_at,
-      }));
-    },
   };
 }

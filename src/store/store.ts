@@ -1,7 +1,8 @@
 /** PostgreSQL is the truth, the backlog and the timers. This is all of it behind one port. */
-import type { Store } from '../ports.ts';
+import type { AlertTargets, Store } from '../ports.ts';
 import { accessStore } from './access.ts';
 import { adminStore } from './admin.ts';
+import { alertStore } from './alerts.ts';
 import { type Database, translate } from './database.ts';
 import { groupStore } from './groups.ts';
 import { importStore } from './imports.ts';
@@ -14,7 +15,11 @@ import { syncStore } from './sync.ts';
 import { taskStore } from './tasks.ts';
 
 /** `groupsMatter`: does any rule of the policy ask for a group? */
-export function openStore(database: Database, groupsMatter = true): Store {
+export function openStore(
+  database: Database,
+  groupsMatter = true,
+  alertTargets: AlertTargets = { mail: [], webhook: null },
+): Store {
   return {
     ...intakeStore(database),
     ...stepStore(database.pool),
@@ -25,6 +30,7 @@ export function openStore(database: Database, groupsMatter = true): Store {
     ...requestLogStore(database.pool),
     ...syncStore(database, groupsMatter),
     ...importStore(database),
+    ...alertStore(database, alertTargets),
     ...noticeStore(database.pool),
     ...taskStore(database.pool),
     async ping() {

@@ -385,7 +385,7 @@ describe.each(backendNames)('the store on %s', (backend) => {
     expect(states.filter((state) => state === 'held')).toHaveLength(5);
     const runs = (await store.runs()).filter((run) => run.state === 'held');
     expect(runs).toHaveLength(1);
-    expect(await store.decideRun(runs[0]?.runId ?? '', 'keep', null, 'somebody')).toBe(5);
+    expect(await store.decideRun(runs[0]?.runId ?? '', 'keep', {}, 'somebody')).toBe(5);
   });
 
   test('people are listed in pages that neither repeat nor skip, and filters say how many there are', async () => {

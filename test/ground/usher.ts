@@ -99,6 +99,7 @@ export async function startUsher(options: UsherOptions = {}): Promise<Usher> {
     },
     oidc: null,
     mail: null,
+    webhookSecret: null,
     sessionSecret: null,
     scimLimits: defaultScimLimits,
     ...options.config,

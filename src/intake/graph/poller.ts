@@ -18,6 +18,7 @@ import type { Policy } from '../../domain/policy.ts';
 import { asUsherError, UsherError } from '../../errors.ts';
 import type { Log } from '../../log.ts';
 import type {
+  AlertStore,
   Cause,
   Directory,
   DirectoryAttributes,
@@ -25,7 +26,6 @@ import type {
   DirectoryPageOf,
   DirectoryPass,
   DirectoryUserChange,
-  RequestLogStore,
   Subscriptions,
   SyncFence,
   SyncStore,
@@ -35,7 +35,7 @@ import { decidePage, type SeenUser } from './decide-page.ts';
 import { resourceIdOf } from './mapping.ts';
 
 export interface PollerParts {
-  store: SyncStore & RequestLogStore;
+  store: SyncStore & AlertStore;
   directory: Directory;
   policy: Policy;
   source: string;

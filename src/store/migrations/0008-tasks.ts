@@ -40,9 +40,11 @@ create index tasks_standing on tasks (person_id, step) where state = 'done' and 
 create index tasks_order on tasks (kind, opened_at, task_id) where state = 'open';
 create index tasks_due on tasks (due_at) where state = 'open';
 
--- Mail to those who run Usher: reminders, and whatever else they must know. Whoever takes one first sends it.
+-- What those who run Usher must know, by mail or posted to their own systems. Whoever takes one first sends it.
 create table notices (
   notice_id uuid primary key,
+  channel text not null default 'mail' check (channel in ('mail', 'webhook')),
+  -- An e-mail address, or where it is posted to.
   recipient text not null,
   subject text not null,
   body text not null,
