@@ -6,7 +6,7 @@ import type { AccountDatabase } from './account/database.ts';
 import { foundAccount, makePages } from './account/founding.ts';
 import { openOutbox } from './account/mails.ts';
 import { openSignIn } from './account/sign-in.ts';
-import { type Config, ConfigError, type GraphConfig } from './config.ts';
+import { type Config, ConfigError, type GraphConfig, parsePolicy } from './config.ts';
 import { looksLikeAddress } from './domain/email-address.ts';
 import type { Policy } from './domain/policy.ts';
 import { UsherError } from './errors.ts';
@@ -16,7 +16,7 @@ import { openGraphClient } from './graph/client.ts';
 import { openDirectory } from './graph/directory.ts';
 import { openIdentityPlatform } from './graph/sign-in.ts';
 import { countInFlight } from './in-flight.ts';
-import { applyPolicy, reconsiderPeople } from './intake/apply-policy.ts';
+import { applyPlan, applyPolicy, diffPolicy, reconsiderPeople } from './intake/apply-policy.ts';
 import { type Importer, openImporter } from './intake/csv/importer.ts';
 import { openPoller } from './intake/graph/poller.ts';
 import { gatherHints, openIntake } from './intake/record-change.ts';
@@ -318,6 +318,13 @@ async function build(
         policy,
         administration,
         importer,
+        policies: {
+          diff: async (text) => {
+            const other = readPolicyText(text);
+            return { version: other.version, ...(await diffPolicy(store, other, 1000)) };
+          },
+          apply: (runId, personIds, by) => applyPlan(store, policy, runId, personIds, by),
+        },
         signIn,
         site,
         log,
@@ -434,6 +441,16 @@ function keepImporting(importer: Importer, onError: (error: unknown) => void): (
     clearInterval(timer);
     await running;
   };
+}
+
+/** A policy that somebody sent, with every fault told as in the file. */
+function readPolicyText(text: string): Policy {
+  try {
+    return parsePolicy(text, 'policy');
+  } catch (error) {
+    if (error instanceof ConfigError) throw new UsherError('invalid_value', error.faults.join(' | '), { cause: error });
+    throw error;
+  }
 }
 
 /** The ids of one account mean nothing in another: a database serves the kind of account that it began with. */

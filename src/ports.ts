@@ -20,6 +20,7 @@ import type { ImportSummary, PlannedRow } from './domain/import-plan.ts';
 import type { Lane, Step } from './domain/next-steps.ts';
 import type { RemovalState } from './domain/offboard.ts';
 import type { DirectoryUser, Leave, Lifecycle, Person, Role, Wish } from './domain/person.ts';
+import type { PlannedChange } from './domain/plan.ts';
 import type { Policy } from './domain/policy.ts';
 import type { Task, TaskKind, WantedTask } from './domain/tasks.ts';
 
@@ -398,6 +399,8 @@ export interface Run {
   expiresAt: Date | null;
   /** What a run of the poller did; null for others. */
   report: Record<string, unknown> | null;
+  /** How many people of a stored plan nobody has decided yet. */
+  waiting: number;
   removals: {
     personId: string;
     displayName: string | null;
@@ -487,6 +490,39 @@ export interface PolicyStore {
   keepUnder(personId: string, generation: number, version: string): Promise<void>;
   /** Nothing changed for this person by what was looked at. */
   reconsidered(personId: string, seenReconsider: number): Promise<void>;
+}
+
+/** One person of a stored plan. */
+export interface PlanItem {
+  personId: string;
+  generation: number;
+  effect: 'gives' | 'takes';
+  what: string[];
+  before: PlannedChange;
+  after: PlannedChange;
+}
+
+export interface ShownPlanItem extends PlanItem {
+  userName: string;
+  displayName: string | null;
+  state: 'waiting' | 'applied' | 'kept' | 'plan_stale';
+  decidedBy: string | null;
+}
+
+export interface PlanStore {
+  beginPlan(kind: string, policyVersion: string): Promise<string>;
+  /** Those of other policy versions are stale. */
+  dropPlans(kind: string, exceptVersion: string): Promise<void>;
+  addPlanItems(runId: string, items: PlanItem[]): Promise<void>;
+  planItems(runId: string, limit: number): Promise<ShownPlanItem[]>;
+  waitingPlanItems(runId: string, personIds: string[] | null): Promise<PlanItem[]>;
+  /** How many waited. A plan of which nothing waits any more is decided. */
+  decidePlanItems(
+    runId: string,
+    personIds: string[] | null,
+    state: 'applied' | 'kept' | 'plan_stale',
+    by: string,
+  ): Promise<number>;
 }
 
 /** Proof that this process is the one that polls a source. */
@@ -800,6 +836,7 @@ export interface Store
     AdminStore,
     AccessStore,
     PolicyStore,
+    PlanStore,
     GroupStore,
     RequestLogStore {
   ping(): Promise<void>;

@@ -3,14 +3,30 @@ import { z } from 'zod';
 import { type Access, hashToken, newToken } from '../access.ts';
 import type { Policy } from '../domain/policy.ts';
 import { UsherError } from '../errors.ts';
-import type { AccessStore, AdminStore, AlertStore, RequestLogStore, ShownPerson, SyncStore } from '../ports.ts';
+import type {
+  AccessStore,
+  AdminStore,
+  AlertStore,
+  PlanStore,
+  RequestLogStore,
+  ShownPerson,
+  SyncStore,
+} from '../ports.ts';
 import { parse } from './parse.ts';
 import { before, limit } from './people.ts';
 import { type Route, route } from './route.ts';
 import * as shapes from './shapes.ts';
 
+/** What can be done with policies, beside reading the one in force. */
+export interface Policies {
+  /** `text` is YAML, as in the file. Throws `invalid_value` with every fault and its line. */
+  diff(text: string): Promise<Record<string, unknown>>;
+  apply(runId: string, personIds: string[] | null, by: string): Promise<{ applied: number; stale: number }>;
+}
+
 export interface OperationParts {
-  store: AdminStore & AccessStore & AlertStore & RequestLogStore & SyncStore;
+  store: AdminStore & AccessStore & AlertStore & PlanStore & RequestLogStore & SyncStore;
+  policies: Policies;
   access: Access;
   policy: Policy;
   now: () => Date;
@@ -33,13 +49,14 @@ const decisionBody = z.strictObject({
   /** Only those who leave for this reason. */
   cause: z.enum(['inactive', 'deleted', 'out_of_scope', 'offboarded']).optional(),
 });
+const diffBody = z.strictObject({ policy: z.string().min(1).max(1_000_000) });
 const tokenBody = z.strictObject({
   source: z.string().min(1).max(100),
   label: z.string().max(200).default(''),
   expiresInDays: z.number().int().min(1).max(3650).optional(),
 });
 
-export function operationRoutes({ store, access, policy, now, findOne }: OperationParts): Route[] {
+export function operationRoutes({ store, access, policy, policies, now, findOne }: OperationParts): Route[] {
   const polledSource = (name: string): string => {
     if (policy.sources.some((source) => source.name === name && source.kind === 'graph')) return name;
     throw new UsherError('not_found', `There is no source ${name.slice(0, 100)} that is polled.`);
@@ -68,7 +85,18 @@ export function operationRoutes({ store, access, policy, now, findOne }: Operati
             ? await Promise.all(body.only.map(async (who) => (await findOne(who)).known.person.personId))
             : undefined;
           const only = { personIds, cause: body.cause };
-          const decided = await store.decideRun(parse(z.uuid(), params.runId), decision, only, caller.cause.actor);
+          const runId = parse(z.uuid(), params.runId);
+          const by = caller.cause.actor;
+          // A plan of a changed policy is decided like what the brake holds.
+          if ((await store.runs()).some((run) => run.runId === runId && run.kind === 'policy')) {
+            if (body.cause)
+              throw new UsherError('invalid_value', 'cause: a plan of a policy has no reasons of leavers.');
+            if (decision === 'keep')
+              return { body: { decided: await store.decidePlanItems(runId, personIds ?? null, 'kept', by) } };
+            const { applied, stale } = await policies.apply(runId, personIds ?? null, by);
+            return { body: { decided: applied, stale } };
+          }
+          const decided = await store.decideRun(runId, decision, only, by);
           if (decided === null) throw new UsherError('not_found', 'There is no such run.');
           return { body: { decided } };
         },
@@ -218,6 +246,25 @@ export function operationRoutes({ store, access, policy, now, findOne }: Operati
       operation: 'alerts.read',
       answers: { 200: { description: 'The alerts.', schema: shapes.itemsOf(shapes.alert) } },
       handle: async () => ({ body: { items: await store.alerts() } }),
+    }),
+    route({
+      method: 'get',
+      path: '/runs/{runId}/plan',
+      tag: 'Runs',
+      summary: 'What a stored plan would change, person by person',
+      operation: 'runs.read',
+      answers: { 200: { description: 'The first thousand.', schema: shapes.itemsOf(shapes.planItem) } },
+      handle: async ({ params }) => ({ body: { items: await store.planItems(parse(z.uuid(), params.runId), 1000) } }),
+    }),
+    route({
+      method: 'post',
+      path: '/policy/diff',
+      tag: 'Runs',
+      summary: 'What another policy would change: who would be wanted, who would lose something; nothing is done',
+      operation: 'policy.read',
+      body: diffBody,
+      answers: { 200: { description: 'Counts, and the first thousand people.', schema: shapes.policyDiff } },
+      handle: async ({ body }) => ({ body: await policies.diff(body.policy) }),
     }),
     route({
       method: 'get',

@@ -15,6 +15,7 @@ import type {
   AdminStore,
   AlertStore,
   ImportStore,
+  PlanStore,
   RequestLogStore,
   SchedulingAccount,
   ShownPerson,
@@ -29,7 +30,7 @@ import { userRoutes } from './account-users.ts';
 import { authenticate, type Caller, type Site } from './caller.ts';
 import { delegationRoutes } from './delegation.ts';
 import { type ImportParts, importRoutes } from './imports.ts';
-import { operationRoutes } from './operations.ts';
+import { operationRoutes, type Policies } from './operations.ts';
 import { peopleRoutes } from './people.ts';
 import { handlerOf, type Route } from './route.ts';
 import { sessionRoutes } from './session.ts';
@@ -39,12 +40,14 @@ export interface ApiParts {
   store: AdminStore &
     AccessStore &
     AlertStore &
+    PlanStore &
     RequestLogStore &
     SyncStore &
     ImportStore &
     TaskStore &
     Pick<StepStore, 'wakeWaitingForSeats'>;
   importer: ImportParts['importer'];
+  policies: Policies;
   access: Access;
   account: SchedulingAccount;
   /** Null where the account is somebody else's product: it is administered there. */

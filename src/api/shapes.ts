@@ -111,6 +111,30 @@ export const run = z.looseObject({
   ),
 });
 
+export const planItem = z.looseObject({
+  personId: z.uuid(),
+  userName: z.string(),
+  displayName: nullable(z.string()),
+  effect: z.enum(['gives', 'takes']),
+  what: z.array(z.string()),
+  state: z.enum(['waiting', 'applied', 'kept', 'plan_stale']),
+  decidedBy: nullable(z.string()),
+});
+export const policyDiff = z.looseObject({
+  version: z.string(),
+  people: z.int(),
+  gives: z.int(),
+  takes: z.int(),
+  items: z.array(
+    z.looseObject({
+      personId: z.uuid(),
+      userName: z.string(),
+      effect: z.enum(['gives', 'takes']),
+      what: z.array(z.string()),
+    }),
+  ),
+});
+
 export const task = z.looseObject({
   taskId: z.uuid(),
   personId: z.uuid(),

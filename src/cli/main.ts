@@ -17,7 +17,18 @@ import { type ApiClient, ApiRefusal, findTarget, keepTarget, openApiClient } fro
 import { delegationCommands } from './delegation.ts';
 import { demo } from './demo.ts';
 import { onboardCommand } from './onboard.ts';
-import { type PersonShown, peopleTable, personCard, type SummaryShown, summaryText } from './show.ts';
+import {
+  type PersonShown,
+  type PlanItemShown,
+  type PolicyDiffShown,
+  peopleTable,
+  personCard,
+  policyDiffText,
+  type RunShown,
+  runText,
+  type SummaryShown,
+  summaryText,
+} from './show.ts';
 import { table } from './table.ts';
 import { tasksCommand } from './tasks.ts';
 
@@ -180,29 +191,39 @@ export async function main(argv: string[], env: NodeJS.ProcessEnv): Promise<numb
 
   program
     .command('runs')
-    .description('runs, and what the brake holds')
+    .description('runs, and what waits for a decision: removals that the brake holds, plans of a changed policy')
+    .argument('[run]', 'one run: who, what, and what became of it')
     .option('--json', 'as JSON')
-    .action(async (options: { json?: boolean }) => {
+    .action(async (run: string | undefined, options: { json?: boolean }) => {
+      if (run) {
+        const shown = (await (await api()).get('/runs')) as unknown as { items: RunShown[] };
+        const found = shown.items.find((one) => one.runId === run);
+        if (!found) throw new ApiRefusal(404, `There is no run ${run}.`, '«usher runs» lists them.');
+        const plan = (await (await api()).get(`/runs/${id(run)}/plan`)) as unknown as { items: PlanItemShown[] };
+        print(options.json, { ...found, plan: plan.items }, () => runText(found, plan.items));
+        return;
+      }
       const runs = await (await api()).get('/runs');
       const items = runs.items as {
         runId: string;
         kind: string;
         state: string;
-        source: string;
+        source: string | null;
         expiresAt: string | null;
+        waiting: number;
         removals: { state: string }[];
       }[];
       print(options.json, runs, () =>
         items.length === 0
           ? 'There are no runs.'
           : table(
-              ['Run', 'Kind', 'State', 'Source', 'Held', 'Expires to keep'],
+              ['Run', 'Kind', 'State', 'Source', 'Waiting', 'Expires to keep'],
               items.map((run) => [
                 run.runId,
                 run.kind,
                 run.state,
-                run.source,
-                String(run.removals.filter((removal) => removal.state === 'held').length),
+                run.source ?? '-',
+                String(run.waiting + run.removals.filter((removal) => removal.state === 'held').length),
                 run.expiresAt ?? '-',
               ]),
             ),
@@ -224,7 +245,9 @@ export async function main(argv: string[], env: NodeJS.ProcessEnv): Promise<numb
           ...(options.only ? { only: options.only } : {}),
           ...(options.reason ? { cause: options.reason } : {}),
         });
-        say(`${result.decided} removals: ${name === 'approve' ? 'approved' : 'kept'}.`);
+        say(
+          `${result.decided} ${name === 'approve' ? 'approved' : 'kept'}.${result.stale ? ` ${result.stale} changed since and were left alone; a new plan shows them.` : ''}`,
+        );
       });
   }
 
@@ -356,6 +379,20 @@ export async function main(argv: string[], env: NodeJS.ProcessEnv): Promise<numb
         `${name} is right: ${policy.rules.length} rules, ${policy.sources.length} sources, version ${policy.version}.`,
       );
       for (const line of notActedOn(policy, {})) say(`Not acted on by this version: ${line}.`);
+    });
+  policyCommand
+    .command('diff')
+    .description('what an edited policy would change for whom; nothing is done')
+    .argument('[file]', 'instead of USHER_POLICY')
+    .option('--json', 'as JSON')
+    .action(async (file: string | undefined, options: { json?: boolean }) => {
+      const name = file ?? env.USHER_POLICY ?? 'config/policy.yaml';
+      const text = await readFile(name, 'utf8');
+      // Faults are told with the lines of the file, before anybody is asked.
+      parsePolicy(text, name);
+      const diff = (await (await api()).send('POST', '/policy/diff', { policy: text })) as unknown as PolicyDiffShown;
+      print(options.json, diff, () => policyDiffText(diff));
+      if (diff.takes > 0) exitCode = 3;
     });
   policyCommand
     .command('schema')

@@ -119,3 +119,61 @@ export function progressLine(summary: SummaryShown): string {
   const parts = Object.entries(summary.conditions).map(([type, counts]) => `${type} ${counts.true}`);
   return `${parts.join('   ')}   Ready ${summary.ready} of ${summary.people}`;
 }
+
+export interface PolicyDiffShown {
+  version: string;
+  people: number;
+  gives: number;
+  takes: number;
+  items: { userName: string; effect: 'gives' | 'takes'; what: string[] }[];
+}
+
+export function policyDiffText({ people, gives, takes, items }: PolicyDiffShown): string {
+  if (gives + takes === 0) return `Nothing changes for any of ${people} people.`;
+  return [
+    `Of ${people} people, ${gives} would be given something at the next start, and ${takes} would lose something: those wait for approval («usher runs»).`,
+    '',
+    table(
+      ['Who', 'Effect', 'What'],
+      items.map((item) => [item.userName, item.effect === 'takes' ? 'loses, waits' : 'is given', item.what.join('; ')]),
+    ),
+    ...(items.length < gives + takes
+      ? [`… and ${gives + takes - items.length} more: --json shows the first thousand.`]
+      : []),
+  ].join('\n');
+}
+
+export interface RunShown {
+  runId: string;
+  kind: string;
+  state: string;
+  source: string | null;
+  expiresAt: string | null;
+  removals: { userName: string; displayName: string | null; state: string; cause: string; decidedBy: string | null }[];
+}
+
+export interface PlanItemShown {
+  userName: string;
+  displayName: string | null;
+  what: string[];
+  state: string;
+  decidedBy: string | null;
+}
+
+/** One run: who, what, and what became of it. */
+export function runText(run: RunShown, plan: PlanItemShown[]): string {
+  const rows = [
+    ...run.removals.map((one) => [
+      one.displayName ?? one.userName,
+      one.state,
+      one.decidedBy ?? '-',
+      `leaves: ${one.cause}`,
+    ]),
+    ...plan.map((one) => [one.displayName ?? one.userName, one.state, one.decidedBy ?? '-', one.what.join('; ')]),
+  ];
+  return [
+    `${run.kind}, ${run.state}${run.expiresAt ? `; what nobody decides is kept at ${run.expiresAt}` : ''}`,
+    '',
+    rows.length > 0 ? table(['Who', 'State', 'By', 'What'], rows) : 'Nobody waits in it.',
+  ].join('\n');
+}

@@ -221,12 +221,14 @@ export function adminStore({ pool, kysely }: Database): AdminStore {
           expires_at: Date | null;
           ended_at: Date | null;
           report: Record<string, unknown> | null;
+          waiting: number;
           removals: Awaited<ReturnType<AdminStore['runs']>>[number]['removals'];
         }>(
           `select r.*, coalesce((
              select jsonb_agg(jsonb_build_object('personId', m.person_id, 'displayName', p.display_name, 'userName', p.user_name, 'state', m.state, 'decidedBy', m.decided_by, 'cause', m.cause) order by p.user_name)
-             from removals m join people p using (person_id) where m.run_id = r.run_id), '[]') as removals
-           from runs r order by (state = 'held') desc, created_at desc limit 100`,
+             from removals m join people p using (person_id) where m.run_id = r.run_id), '[]') as removals,
+             (select count(*) from plan_items i where i.run_id = r.run_id and i.state = 'waiting')::integer as waiting
+           from runs r order by (state in ('held', 'planned')) desc, created_at desc limit 100`,
         )
         .catch((error: unknown) => {
           throw translate(error);
@@ -240,6 +242,7 @@ export function adminStore({ pool, kysely }: Database): AdminStore {
         endedAt: row.ended_at,
         expiresAt: row.expires_at,
         report: row.report,
+        waiting: row.waiting,
         removals: row.removals,
       }));
     },

@@ -8,6 +8,7 @@ import { groupStore } from './groups.ts';
 import { importStore } from './imports.ts';
 import { intakeStore } from './intake.ts';
 import { noticeStore } from './notices.ts';
+import { planStore } from './plans.ts';
 import { policyStore } from './policy.ts';
 import { requestLogStore } from './request-log.ts';
 import { stepStore } from './steps.ts';
@@ -26,6 +27,7 @@ export function openStore(
     ...adminStore(database),
     ...accessStore(database),
     ...policyStore(database.pool),
+    ...planStore(database.pool),
     ...groupStore(database, groupsMatter),
     ...requestLogStore(database.pool),
     ...syncStore(database, groupsMatter),

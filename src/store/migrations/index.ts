@@ -6,6 +6,7 @@ import { sql as directorySync } from './0005-directory-sync.ts';
 import { sql as accountWhole } from './0006-account-whole.ts';
 import { sql as imports } from './0007-imports.ts';
 import { sql as tasks } from './0008-tasks.ts';
+import { sql as plans } from './0009-plans.ts';
 
 /** In order; a released migration never changes. */
 export const migrations: Record<string, string> = {
@@ -17,4 +18,5 @@ export const migrations: Record<string, string> = {
   '0006-account-whole': accountWhole,
   '0007-imports': imports,
   '0008-tasks': tasks,
+  '0009-plans': plans,
 };
