@@ -65,7 +65,7 @@ test('two hundred people of a table become Ready, the limits are kept, and every
     });
     expect(summary.byHand.map((entry: { step: string }) => entry.step)).toContain('assign-license');
     // What one person takes, at the limits of the (faster) clock.
-    expect(summary.secondsExpected).toBe(Math.ceil((count * 4.5) / ((200 / 300) * 0.95 * 60)));
+    expect(summary.secondsExpected).toBe(Math.ceil((count * 5) / ((200 / 300) * 0.95 * 60)));
     await usher.api('POST', `/imports/${plan.body.importId}/apply`);
 
     let worked = 0;
