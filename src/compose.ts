@@ -34,6 +34,7 @@ import { openOnceHub } from './oncehub/open.ts';
 import type { Calendars, Directory, SchedulingAccount, Store, WakeUps } from './ports.ts';
 import { openPostgresBackend, openRedisBackend, openWakeUps } from './queue/bullmq.ts';
 import { openRateLimit } from './rate-limit.ts';
+import { openReconciler } from './reconciliation/reconcile.ts';
 import { buildApp, type Listening, listen } from './server.ts';
 import { list, openDatabase, openGate, run, transaction } from './store/database.ts';
 import { type EmbeddedPostgres, openEmbeddedPostgres } from './store/embedded-postgres.ts';
@@ -246,6 +247,17 @@ async function build(
       );
   }
 
+  const reconciler = openReconciler({ store, account, policy, wakeUps, log, now });
+  closers.push(() => reconciler.close());
+  if (options.startWorkers)
+    closers.push(
+      keepAsking(
+        () => reconciler.scheduled(),
+        10_000,
+        (error) => log.warn({ err: error }, 'the reconciliation could not run; it is tried again'),
+      ),
+    );
+
   let address: string | null = null;
   const site = {
     origin: () => config.publicUrl ?? address ?? `http://${hostInUrl(config.host)}:${config.port}`,
@@ -318,6 +330,7 @@ async function build(
         policy,
         administration,
         importer,
+        reconciler,
         policies: {
           diff: async (text) => {
             const other = readPolicyText(text);
@@ -419,6 +432,29 @@ function keepPolling(pollers: ReturnType<typeof openPoller>[], onError: (error: 
     };
   });
   return async () => void (await Promise.all(loops.map((stop) => stop())));
+}
+
+/** Asks again and again, never twice at once. */
+function keepAsking(
+  ask: () => Promise<unknown>,
+  everyMs: number,
+  onError: (error: unknown) => void,
+): () => Promise<void> {
+  let running: Promise<unknown> = Promise.resolve();
+  let idle = true;
+  const timer = setInterval(() => {
+    if (!idle) return;
+    idle = false;
+    running = ask()
+      .catch(onError)
+      .finally(() => {
+        idle = true;
+      });
+  }, everyMs);
+  return async () => {
+    clearInterval(timer);
+    await running;
+  };
 }
 
 /** Imports that are to be applied go on in whichever serving process takes them, also after a crash. */

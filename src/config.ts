@@ -8,6 +8,7 @@ import { isNode, LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { looksLikeAddress } from './domain/email-address.ts';
 import { type Policy, policySchema } from './domain/policy.ts';
+import { faultOfCron } from './schedule.ts';
 
 const url = (protocols: string[]) =>
   z.string().refine(
@@ -226,7 +227,6 @@ function contradictions(settings: Settings, policy: Policy): string[] {
 /** What a policy may say and this version does not act on; an operator is told, and not left to find out. */
 export function notActedOn(policy: Policy, env: NodeJS.ProcessEnv): string[] {
   return [
-    policy.reconcile.at ? 'reconcile.at: there are no scheduled reconciliations yet' : null,
     policy.alerts.mail.length > 0 && !env.USHER_SMTP_URL
       ? 'alerts.mail: nothing is mailed without USHER_SMTP_URL and USHER_MAIL_FROM'
       : null,
@@ -420,7 +420,9 @@ export function parsePolicy(text: string, file: string): Policy {
     throw new ConfigError(document.errors.map((error) => `${at(error.pos[0])}: ${error.message}`));
   const content: unknown = document.toJS() ?? {};
   const parsed = policySchema.safeParse(content);
-  if (parsed.success) {
+  const cron = parsed.success && parsed.data.reconcile.at;
+  const cronFault = cron ? faultOfCron(cron, parsed.data?.reconcile.timeZone ?? 'UTC') : null;
+  if (parsed.success && !cronFault) {
     const version = createHash('sha256').update(JSON.stringify(parsed.data)).digest('hex').slice(0, 12);
     return Object.freeze({ ...parsed.data, version });
   }
@@ -432,6 +434,7 @@ export function parsePolicy(text: string, file: string): Policy {
     }
     return `${file}:1`;
   };
+  if (parsed.success) throw new ConfigError([`${lineOf(['reconcile', 'at'])}: reconcile.at: ${cronFault}`]);
   const faults = parsed.error.issues.flatMap((issue) => {
     const keys = issue.code === 'unrecognized_keys' ? issue.keys.map((key) => [...issue.path, key]) : [issue.path];
     return keys.map(

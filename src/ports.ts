@@ -12,10 +12,11 @@ import type {
   UserChanges,
 } from './domain/account.ts';
 import type { BrakeAnswer } from './domain/brake.ts';
-import type { Condition, Conditions } from './domain/conditions.ts';
+import type { Condition, Conditions, ConditionType } from './domain/conditions.ts';
 import type { Candidate } from './domain/correlate.ts';
 import type { CsvFields } from './domain/csv-people.ts';
 import type { DedicatedMailbox, MailboxDelivery, MailboxReading } from './domain/delegation.ts';
+import type { AccountSight, Drift, DriftMode } from './domain/drift.ts';
 import type { ImportSummary, PlannedRow } from './domain/import-plan.ts';
 import type { Lane, Step } from './domain/next-steps.ts';
 import type { RemovalState } from './domain/offboard.ts';
@@ -424,6 +425,7 @@ export interface AdminStore {
   /** The delegation of these people, of all, or of those where it is not true, is looked at now. Answers whom. */
   recheckDelegation(personIds: string[] | null, all: boolean): Promise<string[]>;
   runs(): Promise<Run[]>;
+  run(runId: string): Promise<Run | null>;
   /** How many removals were decided; null when there is no such run. */
   decideRun(
     runId: string,
@@ -780,6 +782,26 @@ export interface TaskStore {
   countOverdue(): Promise<number>;
 }
 
+export interface KeptDrift extends Drift {
+  mode: DriftMode;
+  state: 'found' | 'corrected';
+}
+
+export interface ReconciliationStore {
+  /** Wanted and suspended people, by personId; some of them, or everybody. */
+  knownPeople(after: string | null, personIds: string[] | null, limit: number): Promise<KnownPerson[]>;
+  beginReconciliation(by: string, apply: boolean, people: number | null): Promise<string>;
+  /** `from`: how many were kept of this run before. */
+  addDrift(runId: string, from: number, drift: KeptDrift[]): Promise<void>;
+  endReconciliation(runId: string, state: 'done' | 'failed', report: Record<string, unknown>): Promise<void>;
+  driftOf(runId: string, limit: number): Promise<KeptDrift[]>;
+  /** Their steps look again now. */
+  recheckConditions(personIds: string[], condition: ConditionType): Promise<void>;
+  /** True for the one process whose turn it is; `first`: when the very first one is due. */
+  takeReconciliation(first: Date, leaseMinutes: number): Promise<boolean>;
+  planReconciliation(next: Date): Promise<void>;
+}
+
 /** Where alerts go: addresses, and an address to post to. */
 export interface AlertTargets {
   mail: string[];
@@ -827,6 +849,7 @@ export interface NoticeStore {
 
 export interface Store
   extends SyncStore,
+    ReconciliationStore,
     AlertStore,
     NoticeStore,
     TaskStore,
@@ -968,6 +991,10 @@ export interface SchedulingAccount {
   /** A new page of this owner, enabled. Nothing happens when one of that name is there. */
   createPage(linkName: string, ownerId: string, fence: Fence): Promise<void>;
   enablePage(pageId: string, fence: Fence): Promise<void>;
+  /** For many at once, as a comparison needs it; who is not in the answer is not in the account. */
+  sightsOf(accountUserIds: string[]): Promise<Map<string, AccountSight>>;
+  /** Members whom nobody here knows, by id. */
+  unknownUsers(after: string | null, limit: number): Promise<AccountUser[]>;
   /** The longest-standing licensed Administrator, else any Administrator, other than `exceptId`. */
   remainingAdministrator(exceptId: string): Promise<AccountUser | null>;
   licenseCounts(): Promise<Record<string, LicenseCounts>>;

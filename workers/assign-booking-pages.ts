@@ -3,6 +3,7 @@
 import type { AccountUser } from '../src/domain/account.ts';
 import { decidePages, type PageSight, pagesAreRight } from '../src/domain/booking-page.ts';
 import { schedulingLicense } from '../src/domain/license.ts';
+import { onlyReports, reported } from './drift.ts';
 import { pagesByTask } from './pages-by-task.ts';
 import type { StepContext, StepDefinition, StepOutcome } from './step.ts';
 
@@ -50,6 +51,13 @@ async function run(context: StepContext): Promise<StepOutcome> {
       ),
     };
   }
+  if (decision.actions.length > 0 && onlyReports(context, 'BookingPages', 'bookingPages'))
+    return {
+      verdict: reported(
+        `Not as it was: ${decision.actions.map((action) => `«${action.kind === 'create' ? action.linkName : action.page.linkName}»`).join(', ')}.`,
+      ),
+      did: [],
+    };
   const enabling = new Set(
     decision.actions.filter((action) => action.kind === 'enable').map((action) => action.page.pageId),
   );

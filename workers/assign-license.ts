@@ -2,6 +2,7 @@
 
 import type { SeatAnswer } from '../src/domain/account.ts';
 import { licenseVerdict, missingLicenses, surplusLicenses } from '../src/domain/license.ts';
+import { onlyReports, reported } from './drift.ts';
 import { licenseByTask } from './license-by-task.ts';
 import type { StepContext, StepDefinition, StepOutcome } from './step.ts';
 
@@ -13,17 +14,8 @@ async function run(context: StepContext): Promise<StepOutcome> {
     : licenseByTask(context);
 }
 
-async function give({
-  person,
-  conditions,
-  account,
-  store,
-  policy,
-  fence,
-  plan,
-  wakeOthers,
-  did,
-}: StepContext): Promise<StepOutcome> {
+async function give(context: StepContext): Promise<StepOutcome> {
+  const { person, conditions, account, store, policy, fence, plan, wakeOthers, did } = context;
   const wish = person.wish;
   const user = person.accountUserId ? await account.findById(person.accountUserId) : null;
   if (!wish || !user)
@@ -57,6 +49,8 @@ async function give({
   const taken = missing.find((kind) => person.kept[`license:${kind}`]);
   const hand = taken ? person.kept[`license:${taken}`] : undefined;
   missing = missing.filter((kind) => !person.kept[`license:${kind}`]);
+  if (missing.length > 0 && onlyReports(context, 'License', 'license'))
+    return { verdict: reported(`The «${missing.join(', ')}» seat of ${user.email} is gone.`), did: [] };
   if (wish.licenses.length === 0 && !plan) await account.leaveWaitingList(person.personId, false);
   if (plan && missing.length + surplus.length > 0) {
     return {

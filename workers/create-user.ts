@@ -4,6 +4,7 @@ import type { AccountUser } from '../src/domain/account.ts';
 import { foldAddress } from '../src/domain/email-address.ts';
 import { changesTowards, decideProfile, type ProfileAbilities, profileIsRight } from '../src/domain/profile.ts';
 import { wantsNothing } from '../src/domain/tasks.ts';
+import { onlyReports, reported } from './drift.ts';
 import type { StepContext, StepDefinition, StepOutcome } from './step.ts';
 import { asked, askFor, closeTasks } from './tasks.ts';
 
@@ -58,6 +59,18 @@ async function makeRight(context: StepContext): Promise<StepOutcome> {
         : undefined;
     return { verdict: decision.verdict, did: [], ...(linked ? { person: linked } : {}) };
   }
+  if (
+    (decision.kind === 'update' || (decision.kind === 'create' && person.accountUserId)) &&
+    onlyReports(context, 'Profile', 'profile')
+  )
+    return {
+      verdict: reported(
+        decision.kind === 'create'
+          ? `The user of ${person.wish?.displayName} is gone from the account.`
+          : `${decision.user.email} was changed in the account: ${describe(decision)} would mend it.`,
+      ),
+      did: [],
+    };
   // The whole set of teams is written: what was read of it must be from now, or somebody's hand is undone.
   if ((decision.kind === 'update' || decision.kind === 'adopt') && decision.changes.teams && !plan) {
     const fresh = await context.account.at('urgent').findById(decision.user.accountUserId);

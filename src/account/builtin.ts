@@ -7,7 +7,7 @@
  * a takeover waits for it, and a write that comes after the takeover finds another number and is rolled back.
  */
 
-import type { AccountUser } from '../domain/account.ts';
+import type { AccountPage, AccountUser } from '../domain/account.ts';
 import { foldAddress } from '../domain/email-address.ts';
 import { schedulingLicense } from '../domain/license.ts';
 import { UsherError } from '../errors.ts';
@@ -270,6 +270,35 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
         exceptId,
       ]);
       return rows[0] ? findById(rows[0].account_user_id) : null;
+    },
+
+    async sightsOf(accountUserIds) {
+      const [users, pages] = await Promise.all([
+        database.query<UserRow>('account-users-of', `${selectUser} where u.account_user_id = any ($1::uuid[])`, [
+          accountUserIds,
+        ]),
+        database.query<PageRow>('account-pages-of', 'select * from account_pages where owner_id = any ($1::uuid[])', [
+          accountUserIds,
+        ]),
+      ]);
+      const pagesOf = new Map<string | null, AccountPage[]>();
+      for (const page of pages.map(pageFrom)) pagesOf.set(page.ownerId, [...(pagesOf.get(page.ownerId) ?? []), page]);
+      return new Map(
+        users.map((row) => [
+          row.account_user_id,
+          { user: userFrom(row), pages: pagesOf.get(row.account_user_id) ?? [] },
+        ]),
+      );
+    },
+
+    async unknownUsers(after, limit) {
+      const rows = await database.query<UserRow>(
+        'account-unknown-users',
+        `${selectUser} where u.person_id is null and u.role = 'Member' and u.account_user_id > coalesce($1::uuid, '00000000-0000-0000-0000-000000000000')
+         order by u.account_user_id limit $2`,
+        [after, limit],
+      );
+      return rows.map(userFrom);
     },
 
     licenseCounts: () => licenseCounts(database),

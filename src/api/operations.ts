@@ -1,6 +1,7 @@
 /** Runs, sources, tokens, what the providers sent, alerts, the policy in force. */
 import { z } from 'zod';
 import { type Access, hashToken, newToken } from '../access.ts';
+import { csvLine } from '../csv.ts';
 import type { Policy } from '../domain/policy.ts';
 import { UsherError } from '../errors.ts';
 import type {
@@ -8,7 +9,9 @@ import type {
   AdminStore,
   AlertStore,
   PlanStore,
+  ReconciliationStore,
   RequestLogStore,
+  Run,
   ShownPerson,
   SyncStore,
 } from '../ports.ts';
@@ -16,6 +19,11 @@ import { parse } from './parse.ts';
 import { before, limit } from './people.ts';
 import { type Route, route } from './route.ts';
 import * as shapes from './shapes.ts';
+
+export interface Reconciliations {
+  /** Begins and answers the run; null: everybody. */
+  reconcile(asked: { personIds: string[] | null; apply: boolean; by: string }): Promise<string>;
+}
 
 /** What can be done with policies, beside reading the one in force. */
 export interface Policies {
@@ -25,8 +33,9 @@ export interface Policies {
 }
 
 export interface OperationParts {
-  store: AdminStore & AccessStore & AlertStore & PlanStore & RequestLogStore & SyncStore;
+  store: AdminStore & AccessStore & AlertStore & PlanStore & ReconciliationStore & RequestLogStore & SyncStore;
   policies: Policies;
+  reconciler: Reconciliations;
   access: Access;
   policy: Policy;
   now: () => Date;
@@ -49,6 +58,13 @@ const decisionBody = z.strictObject({
   /** Only those who leave for this reason. */
   cause: z.enum(['inactive', 'deleted', 'out_of_scope', 'offboarded']).optional(),
 });
+const reconcileBody = z.strictObject({
+  who: z.array(z.string().min(1)).min(1).max(10_000).optional(),
+  apply: z.boolean().default(false),
+});
+const driftQuery = z.strictObject({ format: z.enum(['json', 'csv']).default('json') });
+const driftColumns = ['kind', 'who', 'what', 'owner', 'since', 'mode', 'state', 'personId', 'accountUserId'] as const;
+const mostDrift = 100_000;
 const diffBody = z.strictObject({ policy: z.string().min(1).max(1_000_000) });
 const tokenBody = z.strictObject({
   source: z.string().min(1).max(100),
@@ -56,10 +72,23 @@ const tokenBody = z.strictObject({
   expiresInDays: z.number().int().min(1).max(3650).optional(),
 });
 
-export function operationRoutes({ store, access, policy, policies, now, findOne }: OperationParts): Route[] {
+export function operationRoutes({
+  store,
+  access,
+  policy,
+  policies,
+  reconciler,
+  now,
+  findOne,
+}: OperationParts): Route[] {
   const polledSource = (name: string): string => {
     if (policy.sources.some((source) => source.name === name && source.kind === 'graph')) return name;
     throw new UsherError('not_found', `There is no source ${name.slice(0, 100)} that is polled.`);
+  };
+  const runOf = async (runId: string): Promise<Run> => {
+    const found = await store.run(runId);
+    if (!found) throw new UsherError('not_found', 'There is no such run.');
+    return found;
   };
   return [
     route({
@@ -88,7 +117,7 @@ export function operationRoutes({ store, access, policy, policies, now, findOne 
           const runId = parse(z.uuid(), params.runId);
           const by = caller.cause.actor;
           // A plan of a changed policy is decided like what the brake holds.
-          if ((await store.runs()).some((run) => run.runId === runId && run.kind === 'policy')) {
+          if ((await store.run(runId))?.kind === 'policy') {
             if (body.cause)
               throw new UsherError('invalid_value', 'cause: a plan of a policy has no reasons of leavers.');
             if (decision === 'keep')
@@ -246,6 +275,58 @@ export function operationRoutes({ store, access, policy, policies, now, findOne 
       operation: 'alerts.read',
       answers: { 200: { description: 'The alerts.', schema: shapes.itemsOf(shapes.alert) } },
       handle: async () => ({ body: { items: await store.alerts() } }),
+    }),
+    route({
+      method: 'post',
+      path: '/runs/reconcile',
+      tag: 'Runs',
+      summary:
+        'Compare what is wished with what the account shows: one, some or all; apply: true corrects what the policy lets be corrected',
+      operation: 'runs.decide',
+      body: reconcileBody,
+      answers: { 202: { description: 'The run; its differences are at /runs/{runId}/drift.', schema: shapes.run } },
+      async handle({ body, caller }) {
+        const personIds = body.who
+          ? await Promise.all(body.who.map(async (who) => (await findOne(who)).known.person.personId))
+          : null;
+        const runId = await reconciler.reconcile({ personIds, apply: body.apply, by: caller.cause.actor });
+        return { status: 202, headers: { Location: `/api/v1/runs/${runId}` }, body: await runOf(runId) };
+      },
+    }),
+    route({
+      method: 'get',
+      path: '/runs/{runId}',
+      tag: 'Runs',
+      summary: 'One run: how far it is, or what came of it',
+      operation: 'runs.read',
+      answers: { 200: { description: 'The run.', schema: shapes.run } },
+      handle: async ({ params }) => ({ body: await runOf(parse(z.uuid(), params.runId)) }),
+    }),
+    route({
+      method: 'get',
+      path: '/runs/{runId}/drift',
+      tag: 'Runs',
+      summary: 'What a reconciliation found: what, why, since when, who acts; as JSON or CSV to send on',
+      operation: 'runs.read',
+      query: driftQuery,
+      answers: { 200: { description: 'The differences, by kind.', schema: shapes.itemsOf(shapes.drift) } },
+      async handle({ params, query, response }) {
+        const items = await store.driftOf(parse(z.uuid(), params.runId), mostDrift);
+        if (query.format === 'json') return { body: { items } };
+        response.type('text/csv').set('Content-Disposition', 'attachment; filename="drift.csv"');
+        response.write(`\uFEFF${csvLine(driftColumns)}`);
+        for (const one of items)
+          response.write(
+            csvLine(
+              driftColumns.map((column) => {
+                const value = one[column];
+                return value instanceof Date ? value.toISOString() : (value ?? '');
+              }),
+            ),
+          );
+        response.end();
+        return undefined;
+      },
     }),
     route({
       method: 'get',

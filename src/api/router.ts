@@ -16,6 +16,7 @@ import type {
   AlertStore,
   ImportStore,
   PlanStore,
+  ReconciliationStore,
   RequestLogStore,
   SchedulingAccount,
   ShownPerson,
@@ -30,7 +31,7 @@ import { userRoutes } from './account-users.ts';
 import { authenticate, type Caller, type Site } from './caller.ts';
 import { delegationRoutes } from './delegation.ts';
 import { type ImportParts, importRoutes } from './imports.ts';
-import { operationRoutes, type Policies } from './operations.ts';
+import { operationRoutes, type Policies, type Reconciliations } from './operations.ts';
 import { peopleRoutes } from './people.ts';
 import { handlerOf, type Route } from './route.ts';
 import { sessionRoutes } from './session.ts';
@@ -41,6 +42,7 @@ export interface ApiParts {
     AccessStore &
     AlertStore &
     PlanStore &
+    ReconciliationStore &
     RequestLogStore &
     SyncStore &
     ImportStore &
@@ -48,6 +50,7 @@ export interface ApiParts {
     Pick<StepStore, 'wakeWaitingForSeats'>;
   importer: ImportParts['importer'];
   policies: Policies;
+  reconciler: Reconciliations;
   access: Access;
   account: SchedulingAccount;
   /** Null where the account is somebody else's product: it is administered there. */

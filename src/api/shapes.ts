@@ -1,6 +1,7 @@
 /** What the API answers, as schemas: for the OpenAPI document, and for whoever makes a client of it. More fields may stand beside these. */
 import { z } from 'zod';
 import { conditionTypes, owners, reasons } from '../domain/conditions.ts';
+import { driftKinds } from '../domain/drift.ts';
 import { lifecycles, roles } from '../domain/person.ts';
 import { accountFunctions } from '../domain/roles.ts';
 import { taskKinds, taskStates } from '../domain/tasks.ts';
@@ -111,6 +112,17 @@ export const run = z.looseObject({
   ),
 });
 
+export const drift = z.looseObject({
+  kind: z.enum(driftKinds),
+  personId: nullable(z.uuid()),
+  accountUserId: nullable(z.string()),
+  who: z.string(),
+  what: z.string(),
+  owner: z.enum([...owners]),
+  since: nullable(time),
+  mode: z.enum(['correct', 'report']),
+  state: z.enum(['found', 'corrected']),
+});
 export const planItem = z.looseObject({
   personId: z.uuid(),
   userName: z.string(),

@@ -17,6 +17,7 @@ import { type ApiClient, ApiRefusal, findTarget, keepTarget, openApiClient } fro
 import { delegationCommands } from './delegation.ts';
 import { demo } from './demo.ts';
 import { onboardCommand } from './onboard.ts';
+import { reconcileCommand } from './reconcile.ts';
 import {
   type PersonShown,
   type PlanItemShown,
@@ -256,6 +257,9 @@ export async function main(argv: string[], env: NodeJS.ProcessEnv): Promise<numb
     exitCode = code;
   });
   tasksCommand(program, api, say, (code) => {
+    exitCode = code;
+  });
+  reconcileCommand(program, api, say, (code) => {
     exitCode = code;
   });
 

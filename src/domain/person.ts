@@ -111,7 +111,9 @@ export interface Person {
 /** True when somebody's wish differs in anything a step would act on. The policy version alone is no change of wish. */
 export function wishChanged(before: Wish | null, after: Wish | null): boolean {
   if (before === null || after === null) return before !== after;
-  const essence = ({ policyVersion: _version, keptUnder: _kept, ...rest }: Wish) => JSON.stringify(rest);
+  // A stored wish has its keys in another order than a fresh one.
+  const essence = ({ policyVersion: _version, keptUnder: _kept, ...rest }: Wish) =>
+    JSON.stringify(Object.entries(rest).sort(([a], [b]) => (a < b ? -1 : 1)));
   return essence(before) !== essence(after);
 }
 

@@ -8,6 +8,7 @@
 import type pg from 'pg';
 import { type AccountDatabase, change, fenced } from '../account/database.ts';
 import type { AccountPage, AccountUser, PageLook, UserChanges } from '../domain/account.ts';
+import type { AccountSight } from '../domain/drift.ts';
 import { foldAddress } from '../domain/email-address.ts';
 import { schedulingLicense } from '../domain/license.ts';
 import { asUsherError, UsherError } from '../errors.ts';
@@ -484,6 +485,35 @@ export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
             .filter((page) => !linkNames.some((name) => isNamed(page, name)))
             .map(({ pageId, linkName, url, title, enabled }) => ({ pageId, linkName, url, title, enabled })),
         };
+      },
+
+      async sightsOf(accountUserIds) {
+        // One list serves everybody; whose page a page is would take a request each, and is looked at daily by the step.
+        const { items } = await users.get(share(), oldest(listFreshFor));
+        const wanted = new Set(accountUserIds);
+        const sights = new Map<string, AccountSight>();
+        for (const user of items)
+          if (wanted.has(user.id)) sights.set(user.id, { user: await shown(user), pages: null });
+        // A list of an hour ago does not show whom somebody has just made: who is not in it is asked for alone.
+        for (const id of wanted) {
+          const user = sights.has(id) ? null : await findById(id, freshFor);
+          if (user) sights.set(id, { user, pages: null });
+        }
+        return sights;
+      },
+
+      async unknownUsers(after, limit) {
+        const { items } = await users.get(share(), oldest(listFreshFor));
+        const members = items
+          .filter((user) => !isAdministrator(user) && (after === null || user.id > after))
+          .sort((a, b) => (a.id < b.id ? -1 : 1));
+        const unknown: AccountUser[] = [];
+        for (const user of members) {
+          const seen = await shown(user);
+          if (seen.personId === null) unknown.push(seen);
+          if (unknown.length >= limit) break;
+        }
+        return unknown;
       },
 
       async futureBookings(accountUserId) {

@@ -4,7 +4,7 @@ import { conditionTypes } from '../domain/conditions.ts';
 import { foldAddress } from '../domain/email-address.ts';
 import { UsherError } from '../errors.ts';
 import { isUuid, newId } from '../ids.ts';
-import type { AdminStore, Cause, HistoryRow, Provision, ProvisionResult, Summary } from '../ports.ts';
+import type { AdminStore, Cause, HistoryRow, Provision, ProvisionResult, Run, Summary } from '../ports.ts';
 import { type Database, run, transaction, translate } from './database.ts';
 import { type PersonRow, shownFrom } from './rows.ts';
 
@@ -210,42 +210,8 @@ export function adminStore({ pool, kysely }: Database): AdminStore {
       return rows.map((row) => row.person_id);
     },
 
-    async runs() {
-      const { rows } = await pool
-        .query<{
-          run_id: string;
-          kind: string;
-          state: string;
-          source: string | null;
-          created_at: Date;
-          expires_at: Date | null;
-          ended_at: Date | null;
-          report: Record<string, unknown> | null;
-          waiting: number;
-          removals: Awaited<ReturnType<AdminStore['runs']>>[number]['removals'];
-        }>(
-          `select r.*, coalesce((
-             select jsonb_agg(jsonb_build_object('personId', m.person_id, 'displayName', p.display_name, 'userName', p.user_name, 'state', m.state, 'decidedBy', m.decided_by, 'cause', m.cause) order by p.user_name)
-             from removals m join people p using (person_id) where m.run_id = r.run_id), '[]') as removals,
-             (select count(*) from plan_items i where i.run_id = r.run_id and i.state = 'waiting')::integer as waiting
-           from runs r order by (state in ('held', 'planned')) desc, created_at desc limit 100`,
-        )
-        .catch((error: unknown) => {
-          throw translate(error);
-        });
-      return rows.map((row) => ({
-        runId: row.run_id,
-        kind: row.kind,
-        state: row.state,
-        source: row.source,
-        createdAt: row.created_at,
-        endedAt: row.ended_at,
-        expiresAt: row.expires_at,
-        report: row.report,
-        waiting: row.waiting,
-        removals: row.removals,
-      }));
-    },
+    runs: () => readRuns(pool, null),
+    run: async (runId) => (await readRuns(pool, runId))[0] ?? null,
 
     decideRun: (runId, decision, only, decidedBy) =>
       transaction(pool, (client) => decideRun(client, runId, decision, only, decidedBy)),
@@ -377,4 +343,42 @@ async function decideRun(
     [runId],
   );
   return ids.length;
+}
+
+async function readRuns(pool: pg.Pool, runId: string | null): Promise<Run[]> {
+  const { rows } = await pool
+    .query<{
+      run_id: string;
+      kind: string;
+      state: string;
+      source: string | null;
+      created_at: Date;
+      expires_at: Date | null;
+      ended_at: Date | null;
+      report: Record<string, unknown> | null;
+      waiting: number;
+      removals: Awaited<ReturnType<AdminStore['runs']>>[number]['removals'];
+    }>(
+      `select r.*, coalesce((
+             select jsonb_agg(jsonb_build_object('personId', m.person_id, 'displayName', p.display_name, 'userName', p.user_name, 'state', m.state, 'decidedBy', m.decided_by, 'cause', m.cause) order by p.user_name)
+             from removals m join people p using (person_id) where m.run_id = r.run_id), '[]') as removals,
+             (select count(*) from plan_items i where i.run_id = r.run_id and i.state = 'waiting')::integer as waiting
+           from runs r where ($1::uuid is null or r.run_id = $1) order by (state in ('held', 'planned')) desc, created_at desc limit 100`,
+      [runId],
+    )
+    .catch((error: unknown) => {
+      throw translate(error);
+    });
+  return rows.map((row) => ({
+    runId: row.run_id,
+    kind: row.kind,
+    state: row.state,
+    source: row.source,
+    createdAt: row.created_at,
+    endedAt: row.ended_at,
+    expiresAt: row.expires_at,
+    report: row.report,
+    waiting: row.waiting,
+    removals: row.removals,
+  }));
 }

@@ -10,6 +10,7 @@ import { intakeStore } from './intake.ts';
 import { noticeStore } from './notices.ts';
 import { planStore } from './plans.ts';
 import { policyStore } from './policy.ts';
+import { reconciliationStore } from './reconciliation.ts';
 import { requestLogStore } from './request-log.ts';
 import { stepStore } from './steps.ts';
 import { syncStore } from './sync.ts';
@@ -28,6 +29,7 @@ export function openStore(
     ...accessStore(database),
     ...policyStore(database.pool),
     ...planStore(database.pool),
+    ...reconciliationStore(database),
     ...groupStore(database, groupsMatter),
     ...requestLogStore(database.pool),
     ...syncStore(database, groupsMatter),

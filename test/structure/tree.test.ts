@@ -101,6 +101,7 @@ describe('imports', () => {
       'prom-client': ['metrics'],
       nodemailer: ['mail'],
       'csv-parse': ['csv'],
+      'cron-parser': ['schedule'],
     };
     const astray = packages
       .filter(({ file, name }) => homes[name] && !homes[name].includes(room(file)))

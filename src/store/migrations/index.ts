@@ -7,6 +7,7 @@ import { sql as accountWhole } from './0006-account-whole.ts';
 import { sql as imports } from './0007-imports.ts';
 import { sql as tasks } from './0008-tasks.ts';
 import { sql as plans } from './0009-plans.ts';
+import { sql as drift } from './0010-drift.ts';
 
 /** In order; a released migration never changes. */
 export const migrations: Record<string, string> = {
@@ -19,4 +20,5 @@ export const migrations: Record<string, string> = {
   '0007-imports': imports,
   '0008-tasks': tasks,
   '0009-plans': plans,
+  '0010-drift': drift,
 };

@@ -1,0 +1,148 @@
+/**
+ * Reconciliation: everybody is looked at beside what the account shows, in pages; each difference is a row that says what, why, since when and who acts. What the
+ * policy lets be corrected is corrected by the person's own step, which looks again and decides: nothing is written here but the report.
+ */
+import { correctedBy, type Drift, type DriftMode, driftMode, driftOf } from '../domain/drift.ts';
+import { conditionOf, type Step } from '../domain/next-steps.ts';
+import type { Policy } from '../domain/policy.ts';
+import type { ProfileAbilities } from '../domain/profile.ts';
+import { asUsherError, UsherError } from '../errors.ts';
+import type { Log } from '../log.ts';
+import type { ReconciliationStore, SchedulingAccount, WakeUps } from '../ports.ts';
+import { nextTime } from '../schedule.ts';
+
+export interface ReconcilerParts {
+  store: ReconciliationStore;
+  account: SchedulingAccount;
+  policy: Policy;
+  wakeUps: Pick<WakeUps, 'hint'>;
+  log: Log;
+  now: () => Date;
+}
+
+export type Reconciler = ReturnType<typeof openReconciler>;
+
+const batch = 500;
+const leaseMinutes = 10;
+
+interface Asked {
+  /** Null: everybody, and users that nobody knows. */
+  personIds: string[] | null;
+  apply: boolean;
+  by: string;
+}
+
+export function openReconciler(parts: ReconcilerParts) {
+  const { store, account, policy, wakeUps, log, now } = parts;
+  const running = new Set<Promise<unknown>>();
+
+  async function run({ personIds, apply, by }: Asked, runId: string, goOn: () => Promise<void>): Promise<void> {
+    const abilities = abilitiesOf(account);
+    const counts: Record<string, number> = {};
+    let people = 0;
+    let found = 0;
+    let corrected = 0;
+    const keep = async (drift: Drift[]): Promise<void> => {
+      const rows = drift.map((one) => {
+        const mode: DriftMode = driftMode(one.kind, policy);
+        counts[one.kind] = (counts[one.kind] ?? 0) + 1;
+        const state: 'corrected' | 'found' =
+          apply && mode === 'correct' && one.personId && correctedBy[one.kind] ? 'corrected' : 'found';
+        if (state === 'corrected') corrected += 1;
+        return { ...one, mode, state };
+      });
+      await store.addDrift(runId, found, rows);
+      found += rows.length;
+      for (const step of Object.keys(conditionOf) as Exclude<Step, 'offboard'>[]) {
+        const condition = conditionOf[step];
+        const ids = rows.flatMap((row) =>
+          row.state === 'corrected' && correctedBy[row.kind] === condition && row.personId ? [row.personId] : [],
+        );
+        if (ids.length === 0) continue;
+        await store.recheckConditions(ids, condition);
+        await wakeUps.hint(step, ids);
+      }
+    };
+    const quiet = account.at('background');
+    for (let after: string | null = null; ; ) {
+      const known = await store.knownPeople(after, personIds, batch);
+      const sights = await quiet.sightsOf(known.flatMap(({ person }) => person.accountUserId ?? []));
+      await keep(
+        known.flatMap((one) => {
+          const id = one.person.accountUserId;
+          return driftOf(one, (id && sights.get(id)) || { user: null, pages: null }, abilities);
+        }),
+      );
+      people += known.length;
+      after = known.at(-1)?.person.personId ?? null;
+      if (known.length < batch) break;
+      await goOn();
+    }
+    if (!personIds)
+      for (let after: string | null = null; ; ) {
+        const users = await quiet.unknownUsers(after, batch);
+        await keep(
+          users.map((user) => ({
+            kind: 'unknownUsers' as const,
+            personId: null,
+            accountUserId: user.accountUserId,
+            who: user.email,
+            what: `${user.name} is a user of the account, and no source speaks of them`,
+            owner: 'account_administrator' as const,
+            since: null,
+          })),
+        );
+        after = users.at(-1)?.accountUserId ?? null;
+        if (users.length < batch) break;
+        await goOn();
+      }
+    await store.endReconciliation(runId, 'done', { people, found, corrected, drift: counts });
+    if (found > 0) log.info({ runId, people, found, corrected, by }, 'the reconciliation found differences');
+  }
+
+  /** Begins, and answers at once; the run is read where it is stored. */
+  async function begin(asked: Asked, goOn: () => Promise<void> = () => Promise.resolve()) {
+    const runId = await store.beginReconciliation(asked.by, asked.apply, asked.personIds?.length ?? null);
+    const work = run(asked, runId, goOn).catch(async (thrown: unknown) => {
+      const error = asUsherError(thrown);
+      log.warn({ err: error, runId }, 'the reconciliation could not be finished');
+      await store
+        .endReconciliation(runId, 'failed', { error: error.message, found: -1 })
+        .catch((again: unknown) => log.warn({ err: again, runId }, 'and that could not be written down'));
+      throw error;
+    });
+    running.add(work);
+    work.catch(() => undefined).finally(() => running.delete(work));
+    return { runId, work };
+  }
+
+  return {
+    async reconcile(asked: Asked): Promise<string> {
+      if (running.size > 4) throw new UsherError('too_many', 'Four reconciliations run here already; wait for one.');
+      return (await begin(asked)).runId;
+    },
+
+    /** The one of the policy, if it is time: once across all processes, and once after a downtime, however long. */
+    async scheduled(): Promise<boolean> {
+      const { at, timeZone } = policy.reconcile;
+      if (!at || !(await store.takeReconciliation(nextTime(at, timeZone, now()), leaseMinutes))) return false;
+      const lease = () => store.planReconciliation(new Date(now().getTime() + leaseMinutes * 60_000));
+      const { work } = await begin({ personIds: null, apply: true, by: 'schedule' }, lease);
+      try {
+        await work;
+      } finally {
+        await store.planReconciliation(nextTime(at, timeZone, now()));
+      }
+      return true;
+    },
+
+    async close(): Promise<void> {
+      await Promise.allSettled(running);
+    },
+  };
+}
+
+/** Teams differ by person; their step compares them at its own look. */
+function abilitiesOf({ capabilities }: SchedulingAccount): ProfileAbilities {
+  return { namesInParts: capabilities.namesInParts, setsTimeZones: capabilities.setsTimeZones, teams: null };
+}
