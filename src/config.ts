@@ -24,7 +24,10 @@ const url = (protocols: string[]) =>
 
 /** Plain http would carry tokens in the clear; it is allowed to this machine itself only. */
 const httpsOrLoopback = url(['https:', 'http:']).refine((text) => {
+  // Said already, by the refinement before.
+  if (!URL.canParse(text)) return true;
   const { protocol, hostname } = new URL(text);
+  if (protocol !== 'https:' && protocol !== 'http:') return true;
   return protocol === 'https:' || ['localhost', '127.0.0.1', '[::1]'].includes(hostname);
 }, 'must be https; plain http is allowed on loopback only');
 

@@ -30,6 +30,8 @@ export function readCsv(
       delimiter,
       trim: true,
       skip_empty_lines: true,
+      // A spreadsheet drops empty cells at the end of a row.
+      relax_column_count_less: true,
       to: most + 1,
       columns,
       info: true,
@@ -44,7 +46,7 @@ export function readCsv(
 /** The parser's faults in our words; anything else as it is. */
 function unreadable(error: unknown): unknown {
   const { code, message } = error as { code?: string; message?: string };
-  return code?.startsWith('CSV_')
+  return code?.startsWith('CSV_') || code?.startsWith('INVALID_')
     ? new UsherError('invalid_syntax', `The CSV can not be read: ${message}`, { cause: error })
     : error;
 }

@@ -102,7 +102,8 @@ async function lookAtMail({ mail, publicUrl }: Config, findings: Finding[]): Pro
     findings.push({
       state: 'warning',
       what,
-      found: 'no mail server: invitations stay in the outbox, where they can be read',
+      found:
+        'no mail server: what Usher itself would mail (invitations of the built-in account, reminders, alerts) stays unsent',
       fix: 'Set USHER_SMTP_URL and USHER_MAIL_FROM.',
     });
     return;
@@ -179,6 +180,17 @@ function lookAtPolicy({ policy }: Config, findings: Finding[]): void {
       what: 'policy',
       found: 'no pools: seats are unlimited',
       fix: 'Say in account.pools what was bought.',
+    });
+  const pools = Object.keys(policy.account.pools);
+  const uncounted = policy.rules
+    .flatMap((rule) => (Array.isArray(rule.licenses) ? rule.licenses : []))
+    .filter((kind) => pools.length > 0 && !pools.includes(kind));
+  if (uncounted.length > 0)
+    findings.push({
+      state: 'warning',
+      what: 'policy',
+      found: `rules give ${[...new Set(uncounted)].map((kind) => `«${kind}»`).join(', ')}, of which account.pools says nothing: as many as anybody wishes`,
+      fix: `Add the number to account.pools, which knows ${pools.map((kind) => `«${kind}»`).join(', ')}.`,
     });
   if (policy.delegation !== 'ignored' && !policy.dedicatedMailbox)
     findings.push({

@@ -205,6 +205,7 @@ export const errorTable = {
     'The address belongs to another user',
     'An account administrator frees the address.',
   ),
+  not_open: row('terminal', 409, 'It is not open any more', 'Nothing: somebody, or what was seen, has closed it.'),
   needs_license: row(
     'person',
     409,

@@ -776,7 +776,7 @@ export interface TaskStore {
   tasks(query: TaskQuery): Promise<{ items: Task[]; total: number; next: { at: string; taskId: string } | null }>;
   worksheets(): Promise<{ kind: TaskKind; tasks: number; overdue: number; saidDone: number; dueAt: Date }[]>;
   /** Those of them that were open; their people are looked at now. */
-  sayDone(taskIds: string[], by: string, cause: Cause): Promise<Task[]>;
+  sayDone(words: { taskIds: string[]; by: string }[], cause: Cause): Promise<Task[]>;
   /** Overdue ones that were not brought to mind for so long; each is taken once. */
   takeOverdue(remindEveryDays: number, limit: number): Promise<Task[]>;
   countOverdue(): Promise<number>;

@@ -24,13 +24,16 @@ const step = 'assign-license';
 export async function licenseByTask(context: StepContext): Promise<StepOutcome> {
   const { person, conditions, account, store, policy, fence, plan, now, did } = context;
   const wish = person.wish;
-  const user = person.accountUserId ? await account.findById(person.accountUserId) : null;
+  const task = await store.currentTask(person.personId, step);
+  // A word is about a user: is there one?
+  const seeing = task?.state === 'open' && task.saidAt ? account.at('urgent') : account;
+  const user = person.accountUserId ? await seeing.findById(person.accountUserId) : null;
+  if (person.accountUserId && !user && !plan) await store.recheckProfile(person.personId);
   if (!wish || !user)
     return {
       verdict: { status: 'false', reason: 'needs_profile', message: 'The license waits for the user.' },
       did: [],
     };
-  const task = await store.currentTask(person.personId, step);
   const open = task?.state === 'open' ? task : null;
   const ledger = await account.seatsOf(person.personId);
   const notBefore = task?.saidAt ?? new Date(0);

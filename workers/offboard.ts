@@ -6,6 +6,7 @@ import { looksLikeAddress } from '../src/domain/email-address.ts';
 import { schedulingLicense } from '../src/domain/license.ts';
 import { decideOffboard, type OffboardAction, type OffboardSight } from '../src/domain/offboard.ts';
 import { type WantedTask, wantsNothing } from '../src/domain/tasks.ts';
+import { asUsherError } from '../src/errors.ts';
 import type { HistoryEntry } from '../src/ports.ts';
 import type { StepContext, StepDefinition, StepOutcome } from './step.ts';
 import { asked, askFor, closeTasks, wouldAsk } from './tasks.ts';
@@ -145,11 +146,14 @@ async function look({ person, store, account, policy }: StepContext): Promise<Si
   // An heir who leaves or is suspended inherits nothing.
   const named =
     wanted && wanted.accountUserId !== user.accountUserId && !wanted.suspended && !wanted.signInBlocked ? wanted : null;
-  const remaining = named ?? (await account.remainingAdministrator(user.accountUserId));
-  const behind = remaining ? (await store.peopleByAccountUser([remaining.accountUserId]))[0] : undefined;
-  const heir = behind && ['leaving', 'suspended', 'gone'].includes(behind.lifecycle) ? null : remaining;
+  const stays = async (candidate: AccountUser | null): Promise<AccountUser | null> => {
+    const behind = candidate ? (await store.peopleByAccountUser([candidate.accountUserId]))[0] : undefined;
+    return behind && ['leaving', 'suspended', 'gone'].includes(behind.lifecycle) ? null : candidate;
+  };
+  const chosen = await stays(named);
+  const heir = chosen ?? (await stays(await account.remainingAdministrator(user.accountUserId)));
   const { blocksSignIn, suspends } = account.capabilities;
-  if (!asks) return { user, pages, heir, heirIsNamed: named !== null, removal };
+  if (!asks) return { user, pages, heir, heirIsNamed: chosen !== null, removal };
   const said = task?.kind === 'free_seat' && task.saidAt ? task.saidAt : null;
   const seatsGone: string[] = [];
   let refuted: string | null = null;
@@ -165,7 +169,7 @@ async function look({ person, store, account, policy }: StepContext): Promise<Si
     refuted,
     pages,
     heir,
-    heirIsNamed: named !== null,
+    heirIsNamed: chosen !== null,
     removal,
     able: { blockSignIn: blocksSignIn, suspend: suspends, movePages: false, freeSeats: false },
     seatsGone,
@@ -228,7 +232,22 @@ async function askInOrder(
     await closeTasks(context, ['offboard'], 'done', 'the list of Booking pages by owner is empty');
   // The bookings are listed once, when the task is opened: they belong to it.
   wanted.wants.bookings =
-    isOpen && before.kind === what ? before.wants.bookings : await account.futureBookings(user.accountUserId);
+    isOpen && before.kind === what && before.wants.bookings !== null
+      ? before.wants.bookings
+      : await account.futureBookings(user.accountUserId).catch((thrown: unknown) => {
+          // The hand-over is asked for without the list; it is asked for again at the next look.
+          if (asUsherError(thrown).code !== 'account_unavailable') throw thrown;
+          return null;
+        });
+  const urls = new Map(
+    wanted.wants.pages.length > 0
+      ? (await account.lookAtPages(user.accountUserId, [], null, new Date(0))).others.map((page) => [
+          page.pageId,
+          page.url,
+        ])
+      : [],
+  );
+  wanted.wants.pages = wanted.wants.pages.map((page) => ({ ...page, url: urls.get(page.pageId ?? '') ?? null }));
   const asking = await askFor(context, wanted);
   return {
     verdict: null,

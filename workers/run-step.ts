@@ -10,8 +10,11 @@ import {
   applyVerdict,
   type Condition,
   type Conditions,
+  type ConditionType,
   conditionChanged,
   heldBack,
+  type Reason,
+  reasons,
   requiredConditions,
   type Verdict,
 } from '../src/domain/conditions.ts';
@@ -247,7 +250,9 @@ async function settle(
   const settled = await parts.store.settle(
     fence,
     {
-      conditions: condition ? [condition] : goneConditions(conditions, outcome, parts.now()),
+      conditions: condition
+        ? [condition]
+        : goneConditions(person, conditions, outcome, parts.account.capabilities.suspends, parts.now()),
       heldBack: waiting,
       history: historyOf(step, conditions, condition, waiting, outcome),
       requiredConditions: requiredConditions(parts.policy),
@@ -276,11 +281,19 @@ async function endSeatTask(parts: RunnerParts, fence: Parameters<StepParts['stor
 }
 
 /** Who left no longer has what was taken back; the conditions say so. */
-function goneConditions(conditions: Conditions, outcome: StepOutcome, now: Date): Condition[] {
+function goneConditions(
+  person: Person,
+  conditions: Conditions,
+  outcome: StepOutcome,
+  suspends: boolean,
+  now: Date,
+): Condition[] {
   const lifecycle = outcome.person?.lifecycle;
-  if (lifecycle !== 'suspended' && lifecycle !== 'gone') return [];
+  if (lifecycle !== 'suspended' && lifecycle !== 'gone') return leavingConditions(person, conditions, outcome, now);
   const message = {
-    Profile: 'The user is suspended: the person left.',
+    Profile: suspends
+      ? 'The user is suspended: the person left.'
+      : 'The person left. The account knows no suspension: the user is there, and signs in if the identity provider lets them.',
     License: 'The seat was given back: the person left.',
     BookingPages: 'The pages were handed over: the person left.',
   };
@@ -295,6 +308,30 @@ function goneConditions(conditions: Conditions, outcome: StepOutcome, now: Date)
     nextCheckAt: null,
     evidence: {},
   }));
+}
+
+/** Of somebody on the way out: what is waited for, in place of what was to be done for them. */
+function leavingConditions(person: Person, conditions: Conditions, { note }: StepOutcome, now: Date): Condition[] {
+  if (!note) return [];
+  const reason = note.reason !== null && note.reason in reasons ? (note.reason as Reason) : null;
+  const of = (type: ConditionType, message: string, why: Reason | null): Condition => ({
+    ...conditions[type],
+    status: 'false',
+    reason: why,
+    owner: why ? reasons[why] : 'nobody',
+    message,
+    generation: person.generation,
+    since: conditions[type].message === message ? conditions[type].since : now,
+    checkedAt: now,
+    nextCheckAt: null,
+    evidence: {},
+  });
+  return [
+    of('Profile', note.message, reason),
+    ...(['License', 'BookingPages'] as const)
+      .filter((type) => conditions[type].status !== 'true')
+      .map((type) => of(type, 'Nothing is asked for any more: the person leaves.', null)),
+  ];
 }
 
 /** One row for what was done and what is known since; none when nothing was done and nothing changed. */

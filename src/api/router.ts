@@ -128,6 +128,11 @@ export function apiRouter(parts: ApiParts, routes: Route[]): Router {
       request.res?.set('Allow', methods.join(', '));
       throw new UsherError('method_not_allowed', `${at} takes ${methods.join(', ')}.`);
     }
+    if (!parts.administration && path.startsWith('/account/'))
+      throw new UsherError(
+        'not_found',
+        `There is nothing at ${at}: users, licenses and pages of a OnceHub account are administered in OnceHub. GET /api/v1/account says what Usher does there.`,
+      );
     throw new UsherError('not_found', `There is nothing at ${at}.`);
   });
   router.use(answerProblem(parts.log));

@@ -55,8 +55,8 @@ export function taskRoutes({ store, account, wakeUps, findOne }: TaskParts): Rou
   const nameOf = (caller: Caller, given: string | undefined): string => given ?? caller.cause.actor;
 
   /** The people behind are looked at now: by the step itself, which believes what it sees. */
-  const say = async (taskIds: string[], name: string, caller: Caller): Promise<Task[]> => {
-    const said = await store.sayDone(taskIds, name, caller.cause);
+  const say = async (words: { taskIds: string[]; by: string }[], caller: Caller): Promise<Task[]> => {
+    const said = await store.sayDone(words, caller.cause);
     for (const step of new Set(said.map((task) => task.step)))
       await wakeUps.hint(
         step,
@@ -145,8 +145,10 @@ export function taskRoutes({ store, account, wakeUps, findOne }: TaskParts): Rou
         const words =
           typeof body === 'string' ? readWords(body, query.by) : [{ taskIds: body.taskIds, by: body.by ?? query.by }];
         const asked = words.flatMap((word) => word.taskIds);
-        const said: Task[] = [];
-        for (const word of words) said.push(...(await say(word.taskIds, nameOf(caller, word.by), caller)));
+        const said = await say(
+          words.map((word) => ({ taskIds: word.taskIds, by: nameOf(caller, word.by) })),
+          caller,
+        );
         const taken = new Set(said.map((task) => task.taskId));
         return { body: { said: said.length, notOpen: asked.filter((taskId) => !taken.has(taskId)) } };
       },
@@ -174,11 +176,8 @@ export function taskRoutes({ store, account, wakeUps, findOne }: TaskParts): Rou
       async handle({ params, body, caller }) {
         const before = await find(params.taskId);
         if (before.state !== 'open')
-          throw new UsherError(
-            'account_refused',
-            `The task is ${before.state} (${before.closedBy}); nothing is to be said.`,
-          );
-        const [said] = await say([before.taskId], nameOf(caller, body.by), caller);
+          throw new UsherError('not_open', `The task is ${before.state} (${before.closedBy}); nothing is to be said.`);
+        const [said] = await say([{ taskIds: [before.taskId], by: nameOf(caller, body.by) }], caller);
         for (let until = Date.now() + lookWaitMs, pause = 50; said; pause = Math.min(500, pause * 2)) {
           await sleep(pause);
           const seen = await find(said.taskId);
@@ -220,17 +219,23 @@ function readCursor(cursor: string): TaskQuery['after'] {
   }
 }
 
+const yes = ['yes', 'y', 'true', '1', 'x', 'done', 'ja', 'wahr', 'oui', 'vrai', 'si', 'sí'];
+const no = ['', 'no', 'n', 'false', '0', 'nein', 'falsch', 'non', 'faux'];
+
 /** Rows with a yes, gathered by whose word it is. All faults are told, and then nothing is taken. */
 function readWords(csv: string, byDefault: string | undefined): { taskIds: string[]; by: string | undefined }[] {
   const faults: string[] = [];
   const words = new Map<string, string[]>();
   for (const { line, values } of readCsv(csv, csvHeadings, ['taskId', 'done'], mostRows)) {
-    const done = (values.done ?? '').toLowerCase();
+    const done = (values.done ?? '').trim().toLowerCase();
+    // The rows that a spreadsheet leaves behind the last one.
+    if (Object.values(values).every((value) => !value?.trim())) continue;
     if (!z.uuid().safeParse(values.taskId).success) faults.push(`line ${line}: taskId: «${values.taskId}» is none`);
-    else if (['yes', 'y', 'true', '1', 'x', 'done', 'ja'].includes(done))
+    else if ((values.doneBy ?? '').length > 200) faults.push(`line ${line}: doneBy: more than 200 characters`);
+    else if (yes.includes(done))
       words.set(values.doneBy ?? '', [...(words.get(values.doneBy ?? '') ?? []), values.taskId ?? '']);
-    else if (!['', 'no', 'n', 'false', '0', 'nein'].includes(done))
-      faults.push(`line ${line}: done: «${values.done}» is neither yes nor no`);
+    else if (!no.includes(done))
+      faults.push(`line ${line}: done: «${values.done}» is neither yes nor no; leave it empty where it is not done`);
   }
   if (faults.length > 0) throw new UsherError('invalid_value', `Nothing was taken. ${faults.slice(0, 50).join(' | ')}`);
   return [...words].map(([name, taskIds]) => ({ taskIds, by: name || byDefault }));

@@ -1,5 +1,5 @@
 /** How the CLI talks to a running `usher serve`: over its API, like everybody else. */
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 
@@ -105,10 +105,27 @@ export async function keptTarget(dataDir: string): Promise<ApiTarget | null> {
   }
 }
 
+/** Of several demos that ran here, the one that was started last. */
+async function newestTarget(dataDirs: string[]): Promise<ApiTarget | null> {
+  const ages = await Promise.all(
+    dataDirs.map(async (dataDir) => ({
+      dataDir,
+      at: await stat(fileIn(dataDir)).then(
+        (file) => file.mtimeMs,
+        () => 0,
+      ),
+    })),
+  );
+  const newest = ages.sort((a, b) => b.at - a.at)[0];
+  return newest && newest.at > 0 ? keptTarget(newest.dataDir) : null;
+}
+
 /** From the settings first, then from what a running instance left: this folder's, then the demo's. */
 export async function findTarget(env: NodeJS.ProcessEnv): Promise<ApiTarget> {
   const dataDir = env.USHER_DATA_DIR || './.usher';
-  const kept = (await keptTarget(dataDir)) ?? (await keptTarget(path.join(dataDir, 'demo')));
+  const kept =
+    (await keptTarget(dataDir)) ??
+    (await newestTarget([path.join(dataDir, 'demo'), path.join(dataDir, 'demo-oncehub')]));
   const url =
     env.USHER_PUBLIC_URL?.replace(/\/+$/, '') ||
     (env.USHER_PORT || env.USHER_HOST

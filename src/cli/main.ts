@@ -181,7 +181,7 @@ export async function main(argv: string[], env: NodeJS.ProcessEnv): Promise<numb
 
   program
     .command('offboard')
-    .description('a leaver: sign-in ends at once, the rest follows after the hold and the brake')
+    .description('a leaver: sign-in ends at once where the account can, the rest follows after the hold and the brake')
     .argument('<who>', 'userName, e-mail address, externalId or personId')
     .action(async (who: string) => {
       const person = (await (await api()).send('POST', `/people/${id(who)}/offboard`)) as unknown as PersonShown;
@@ -465,6 +465,7 @@ function untilStopped(): { signal: AbortSignal; done: Promise<void> } {
 
 if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
   process.exitCode = await main(process.argv.slice(2), process.env);
-  // Whatever a library still holds open must not keep a finished command alive.
+  // Whatever a library still holds open must not keep a finished command alive; what was said is read first, also by a slow pipe.
+  await Promise.all([process.stdout, process.stderr].map((out) => new Promise((resolve) => out.write('', resolve))));
   process.exit(process.exitCode);
 }

@@ -172,9 +172,22 @@ export function planText({ importId, name, summary }: Pick<ImportShown, 'importI
           `Booking pages: ${pages.wished} wished, ${pages.missing} missing, ${pages.ownedByOthers} owned by somebody else${pages.claimedTwice > 0 ? `, ${pages.claimedTwice} claimed twice` : ''}`,
         ]
       : []),
-    `Time: about ${seconds(summary.secondsExpected)}, if nothing is in the way`,
+    ...byHandLines(summary),
+    `Time: about ${seconds(summary.secondsExpected)}${byHand(summary) ? ' of requests to the account, and the administrator’s own time' : ''}, if nothing is in the way`,
   ].join('\n');
 }
+
+/** What the plan leaves to an administrator's hands. */
+function byHandLines(summary: ImportSummary): string[] {
+  if (!byHand(summary)) return [];
+  const seats = Object.values(summary.seats).reduce((sum, { needed, missing }) => sum + needed - missing, 0);
+  return [
+    `By hand: an account administrator assigns ${seats} seats and sees to ${summary.pages.wished} Booking pages, as tasks («usher tasks»)`,
+  ];
+}
+
+const byHand = (summary: ImportSummary): boolean =>
+  (summary.byHand ?? []).some(({ step }) => step === 'assign-license');
 
 /** The rows that are wrong: the first on the terminal, all in the file. */
 async function problems(

@@ -1,6 +1,10 @@
 /** Tables that fit the terminal: the last column gives way first. Width counts what a terminal shows, not UTF-16 units. */
 
-export function table(head: string[], rows: string[][], width = process.stdout.columns ?? 160): string {
+export function table(
+  head: string[],
+  rows: string[][],
+  width = process.stdout.columns ?? Number.POSITIVE_INFINITY,
+): string {
   // What a directory says must not steer the operator's terminal: no control, no direction characters.
   rows = rows.map((row) => row.map((cell) => cell.replace(/[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu, '�')));
   const widths = head.map((title, column) =>

@@ -1,7 +1,9 @@
 /** `usher tasks`: work that only people can do. Out as a list or CSV, back in as a word that is looked at. */
-import { createReadStream, existsSync } from 'node:fs';
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { Readable } from 'node:stream';
 import type { Command } from 'commander';
-import type { ApiClient } from './api-client.ts';
+import { type ApiClient, ApiRefusal } from './api-client.ts';
 import { table } from './table.ts';
 
 interface TaskShown {
@@ -64,7 +66,9 @@ Examples:
         if (options.json) say(JSON.stringify(answer, null, 2));
         else {
           say(
-            `${answer.said} said to be done; each is looked at now. «usher tasks» shows what is still open, and why.`,
+            answer.said > 0
+              ? `${answer.said} said to be done; each is looked at now. «usher tasks» shows what is still open, and why.`
+              : 'No open task was said to be done: write yes into the column «done» of the rows that are.',
           );
           if (answer.notOpen.length > 0) say(`Not open, and left alone: ${answer.notOpen.join(', ')}.`);
         }
@@ -77,7 +81,8 @@ Examples:
         ...(who ? { who } : {}),
       });
       if (options.csv) {
-        process.stdout.write(await client.text(`/tasks?${query}&format=csv`));
+        // With its byte order mark, which the client drops: spreadsheets take a file without one for the local code page.
+        process.stdout.write(`\uFEFF${await client.text(`/tasks?${query}&format=csv`)}`);
         return;
       }
       const page = (await client.get(`/tasks?${query}&limit=200`)) as unknown as { items: TaskShown[]; total: number };
@@ -111,10 +116,11 @@ Examples:
           page.items.map((task) => [
             task.taskId,
             task.dueAt.slice(0, 10),
-            `${task.title}${task.contradiction ? ` — ${task.contradiction}` : task.saidBy ? ` — said by ${task.saidBy}` : ''}`,
+            `${task.contradiction ? 'NOT SO: ' : task.saidBy ? `said by ${task.saidBy}: ` : ''}${task.title}`,
           ]),
         ),
       );
+      for (const task of page.items.filter((one) => one.contradiction)) say(`${task.taskId}: ${task.contradiction}`);
       if (who)
         for (const task of page.items)
           say(['', task.title, ...task.instructions.map((line) => `  ${line}`)].join('\n'));
@@ -128,16 +134,42 @@ async function sayDone(
   given: string[],
   by: string | undefined,
 ): Promise<{ said: number; notOpen: string[] }> {
-  const files = given.filter((one) => existsSync(one));
-  const taskIds = given.filter((one) => !files.includes(one));
+  const isId = (text: string) => /^[0-9a-f-]{36}$/i.test(text);
+  const absent = given.find((one) => !isId(one) && !existsSync(one));
+  if (absent)
+    throw new ApiRefusal(
+      0,
+      `${absent}: there is no such file, and it is no task id.`,
+      '«usher tasks --csv» writes one.',
+    );
+  const files = given.filter((one) => !isId(one));
+  const taskIds = given.filter(isId);
   let said = 0;
   const notOpen: string[] = [];
   const add = (answer: Record<string, unknown>): void => {
     said += Number(answer.said);
     notOpen.push(...(answer.notOpen as string[]));
   };
-  for (const file of files)
-    add(await client.upload(`/tasks/done${by ? `?by=${encodeURIComponent(by)}` : ''}`, createReadStream(file)));
+  for (const file of files) {
+    const text = decoded(await readFile(file));
+    add(
+      await client.upload(
+        `/tasks/done${by ? `?by=${encodeURIComponent(by)}` : ''}`,
+        Readable.from([Buffer.from(text)]),
+      ),
+    );
+  }
   if (taskIds.length > 0) add(await client.send('POST', '/tasks/done', { taskIds, ...(by ? { by } : {}) }));
   return { said, notOpen };
+}
+
+/** As spreadsheets save: UTF-8, UTF-16 («Unicode text»), or the code page of Western Europe. */
+function decoded(bytes: Buffer): string {
+  if (bytes[0] === 0xff && bytes[1] === 0xfe) return new TextDecoder('utf-16le').decode(bytes);
+  if (bytes[0] === 0xfe && bytes[1] === 0xff) return new TextDecoder('utf-16be').decode(bytes);
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch {
+    return new TextDecoder('windows-1252').decode(bytes);
+  }
 }

@@ -84,7 +84,9 @@ export interface Task extends WantedTask {
 
 const list = (names: string[]): string => names.map((name) => `«${name}»`).join(', ');
 
-export function titleOf({ kind, who, wants }: WantedTask): string {
+export function titleOf({ kind, who: named, wants }: WantedTask): string {
+  // A name is one line of its own.
+  const who = named.replace(/\p{Cc}+/gu, ' ');
   switch (kind) {
     case 'assign_seat':
       return `Assign ${who} a ${list(wants.seats)} seat`;
@@ -93,7 +95,11 @@ export function titleOf({ kind, who, wants }: WantedTask): string {
     case 'take_seat':
       return `Take the ${list(wants.seats)} seat of ${who} back`;
     case 'own_pages':
-      return `Make ${list(wants.pages.map((page) => page.linkName))} a Booking page of ${who}, enabled`;
+      return wants.pages.every((page) => page.act === 'use_own')
+        ? `Switch on the Booking page that OnceHub made for ${who}`
+        : wants.pages.every((page) => page.act === 'enable')
+          ? `Switch on ${list(wants.pages.map((page) => page.linkName))} of ${who}`
+          : `Make ${list(wants.pages.map((page) => page.linkName))} a Booking page of ${who}, enabled`;
     case 'change_email':
       return `Change the e-mail address of ${who} to ${wants.email}`;
     case 'hand_over_pages':
@@ -126,7 +132,7 @@ export function instructionsOf(task: WantedTask): string[] {
   switch (kind) {
     case 'assign_seat':
       return [
-        `Account settings → Users → ${user} → Licenses: assign a ${list(wants.seats)} seat. Buy none for this: the plan counted one as free.`,
+        `Account settings → Users → ${user} → Licenses: assign a ${list(wants.seats)} seat. Buy none for this: of the seats that the policy counts (account.pools) one is free.`,
         ...pageLines(wants.pages, user),
       ];
     case 'confirm_seat':
@@ -304,10 +310,11 @@ export interface Worksheet {
 }
 
 const sheetTitles: Record<TaskKind, (count: number) => string> = {
-  assign_seat: (count) => `Assign ${count} ${count === 1 ? 'seat' : 'seats'}, each with its Booking page`,
+  assign_seat: (count) =>
+    `Assign ${count} ${count === 1 ? 'seat' : 'seats'}, with the Booking pages that the rows name`,
   confirm_seat: (count) => `Confirm ${count} ${count === 1 ? 'seat' : 'seats'} that nothing shows`,
   take_seat: (count) => `Take ${count} ${count === 1 ? 'seat' : 'seats'} back`,
-  own_pages: (count) => `Hand over or enable the Booking pages of ${count} ${count === 1 ? 'person' : 'people'}`,
+  own_pages: (count) => `Hand over or switch on the Booking pages of ${count} ${count === 1 ? 'person' : 'people'}`,
   change_email: (count) => `Change ${count} e-mail ${count === 1 ? 'address' : 'addresses'}`,
   hand_over_pages: (count) => `Take over the Booking pages of ${count} ${count === 1 ? 'leaver' : 'leavers'}`,
   free_seat: (count) => `Take back the seats of ${count} ${count === 1 ? 'leaver' : 'leavers'}`,

@@ -172,6 +172,18 @@ export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
       );
       return now() + sendWithinMs;
     });
+  /** A look while an earlier call may still take effect proves nothing, and is put off. */
+  const settled = async (personId: string): Promise<void> => {
+    const rows = await database.query<{ what: string; left: number }>(
+      'vendor-effect-open',
+      `select what, extract(epoch from until - now())::float8 as left from vendor_effects where person_id = $1 and until > now() and what <> 'create'`,
+      [personId],
+    );
+    if (rows[0])
+      throw new UsherError('throttled', `An earlier «${rows[0].what}» may still take effect.`, {
+        retryAfterSeconds: rows[0].left + 0.5,
+      });
+  };
   const end = ({ personId, number }: Fence) =>
     database.query('vendor-effect-over', 'delete from vendor_effects where person_id = $1 and fence = $2', [
       personId,
@@ -185,6 +197,13 @@ export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
       outcome = await work(sendBefore);
     } catch (error) {
       if (asUsherError(error).code !== 'account_unavailable') await end(fence);
+      // No answer: what is seen before it can no longer take effect proves nothing.
+      else
+        await database.query(
+          'vendor-effect-uncertain',
+          'update vendor_effects set until = now() + make_interval(secs => $3) where person_id = $1 and fence = $2',
+          [fence.personId, fence.number, uncertainSeconds / parts.clockSpeed],
+        );
       throw error;
     }
     await end(fence);
@@ -228,6 +247,7 @@ export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
       const { status, body } = await ask('soon', 'GET', `/users/${encodeURIComponent(accountUserId)}`);
       if (status === 404 || status === 410 || body.deleted === true) {
         kept.delete(accountUserId);
+        users.amend((items) => items.filter((user) => user.id !== accountUserId));
         return null;
       }
       if (status !== 200) throw unexpected('GET /users/{id}', status);
@@ -319,6 +339,7 @@ export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
       at: openAt,
 
       async findByPerson(personId, accountUserId) {
+        await settled(personId);
         const known = accountUserId ? null : await linkOf(personId);
         const id = accountUserId ?? known?.account_user_id;
         if (id) {
@@ -741,6 +762,9 @@ async function noteGone(parts: OnceHubParts, personId: string): Promise<boolean>
      where person_id = $1 and account_user_id is not null returning email_key`,
     [personId],
   );
+  // The seat went back to the pool with the user.
+  if (rows[0])
+    await parts.database.query('vendor-gone-seats', 'delete from vendor_seats where person_id = $1', [personId]);
   if (rows[0])
     await parts.raise(
       'user_deleted_in_account',

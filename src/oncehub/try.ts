@@ -30,7 +30,12 @@ export async function tryOnceHub({
         };
       refused.push(`${baseUrl} answered ${response.status}${which}`);
     } catch (error) {
-      refused.push(`${baseUrl} does not answer: ${(error as Error).message}`);
+      const { code, message } = ((error as Error).cause ?? error) as { code?: string; message: string };
+      return {
+        works: false,
+        found: `${baseUrl} does not answer: ${code ?? message}`,
+        fix: 'Check USHER_ONCEHUB_BASE_URL, and that this machine may reach it (name, firewall, proxy).',
+      };
     }
   }
   return {

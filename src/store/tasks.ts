@@ -4,7 +4,7 @@ import { conditionOf } from '../domain/next-steps.ts';
 import { instructionsOf, type Task, titleOf } from '../domain/tasks.ts';
 import { UsherError } from '../errors.ts';
 import { isUuid, newId } from '../ids.ts';
-import type { Fence, TaskStore } from '../ports.ts';
+import type { Cause, Fence, TaskStore } from '../ports.ts';
 import { type Named, run, transaction } from './database.ts';
 
 interface TaskRow {
@@ -216,37 +216,15 @@ export function taskStore(pool: pg.Pool): TaskStore {
       }));
     },
 
-    sayDone: (taskIds, by, cause) =>
-      transaction(pool, async (client) => {
-        const { rows } = await client.query<TaskRow>(
-          `update tasks set said_by = $2, said_at = now(), contradiction = null where task_id = any ($1::uuid[]) and state = 'open' returning *`,
-          [taskIds, by],
-        );
-        for (const row of rows)
-          await client.query(
-            'insert into history (person_id, actor, cause, action, before, after) values ($1, $2, $3, $4, null, $5)',
-            [
-              row.person_id,
-              cause.actor,
-              cause.by,
-              'task.said_done',
-              JSON.stringify({ taskId: row.task_id, kind: row.kind, by }),
-            ],
-          );
-        // Looked at now: a word is only believed where nothing can be seen. A look that is under way began before the word, and counts for nothing.
-        for (const step of new Set(rows.map((row) => row.step)))
-          await client.query(
-            `update people set next_at = now(), account_fence = account_fence + 1, account_lease_until = '-infinity',
-               conditions = case when $2::text is null then conditions
-                 else jsonb_set(conditions, array[$2, 'nextCheckAt'], to_jsonb(now())) end
-             where person_id = any ($1::uuid[])`,
-            [
-              rows.filter((row) => row.step === step).map((row) => row.person_id),
-              step === 'offboard' ? null : conditionOf[step],
-            ],
-          );
-        return rows.map(taskFrom);
-      }),
+    async sayDone(words, cause) {
+      for (let tries = 1; ; tries++) {
+        try {
+          return await transaction(pool, (client) => sayDone(client, words, cause));
+        } catch (error) {
+          if (!(error instanceof UsherError) || error.code !== 'conflict' || tries >= 5) throw error;
+        }
+      }
+    },
 
     async takeOverdue(remindEveryDays, limit) {
       const rows = await run<TaskRow & Record<string, unknown>>(
@@ -255,7 +233,7 @@ export function taskStore(pool: pg.Pool): TaskStore {
           name: 'take-overdue-tasks',
           text: `update tasks set reminded_at = now(), reminders = reminders + 1 where task_id in (
                    select task_id from tasks where state = 'open' and due_at < now()
-                     and coalesce(reminded_at, '-infinity') < now() - make_interval(secs => $1 * 86400) order by due_at limit $2 for update skip locked)
+                     and coalesce(reminded_at, '-infinity') < now() - make_interval(secs => $1::float8 * 86400) order by due_at limit $2 for update skip locked)
                  returning *`,
         },
         [remindEveryDays, limit],
@@ -272,4 +250,44 @@ export function taskStore(pool: pg.Pool): TaskStore {
       return Number(rows[0]?.count ?? 0);
     },
   };
+}
+
+/** All words or none. People are locked before their tasks, in one order, as the steps do: nobody waits for somebody who waits for them. */
+async function sayDone(
+  client: pg.PoolClient,
+  words: Parameters<TaskStore['sayDone']>[0],
+  cause: Cause,
+): Promise<Task[]> {
+  await client.query(
+    `select 1 from people where person_id in (select person_id from tasks where task_id = any ($1::uuid[]) and state = 'open')
+     order by person_id for no key update`,
+    [words.flatMap((word) => word.taskIds)],
+  );
+  const said: TaskRow[] = [];
+  for (const { taskIds, by } of words) {
+    const { rows } = await client.query<TaskRow>(
+      `update tasks set said_by = $2, said_at = now(), contradiction = null where task_id = any ($1::uuid[]) and state = 'open' returning *`,
+      [taskIds, by],
+    );
+    await client.query(
+      `insert into history (person_id, actor, cause, action, before, after)
+       select t.person_id, $2, $3, 'task.said_done', null, jsonb_build_object('taskId', t.task_id, 'kind', t.kind, 'by', $4::text)
+       from tasks t where t.task_id = any ($1::uuid[])`,
+      [rows.map((row) => row.task_id), cause.actor, cause.by, by],
+    );
+    said.push(...rows);
+  }
+  // Looked at now: a word is only believed where nothing can be seen. A look that is under way began before the word, and counts for nothing.
+  for (const step of new Set(said.map((row) => row.step)))
+    await client.query(
+      `update people set next_at = now(), account_fence = account_fence + 1, account_lease_until = '-infinity',
+         conditions = case when $2::text is null then conditions
+           else jsonb_set(conditions, array[$2, 'nextCheckAt'], to_jsonb(now())) end
+       where person_id = any ($1::uuid[])`,
+      [
+        said.filter((row) => row.step === step).map((row) => row.person_id),
+        step === 'offboard' ? null : conditionOf[step],
+      ],
+    );
+  return said.map(taskFrom);
 }

@@ -108,6 +108,19 @@ describe('a word', () => {
     await leave('bea.two');
   });
 
+  test('about a user who is no more is none: the user is made again, and asked for anew', async () => {
+    const task = await newcomer('gus.gone');
+    oncehub.administrator.deleteUser(task.accountUserId);
+    await done(task);
+    const again = await eventually(
+      async () => (await tasksOf('gus.gone')).find((one: { kind: string }) => one.kind === 'assign_seat'),
+      (one) => one !== undefined && one.accountUserId === inAccount('gus.gone')?.id,
+    );
+    expect(again.accountUserId).not.toBe(task.accountUserId);
+    expect((await person('gus.gone')).ready).toBe(false);
+    await leave('gus.gone');
+  });
+
   test('that is refuted after its task was closed is told on the one that takes its place', async () => {
     await readyByWord('cora.three');
     oncehub.account.calendars.push({
@@ -257,6 +270,25 @@ describe('what is believed of the account', () => {
       40_000,
     );
     await ready('jon.ten');
+  }, 60_000);
+
+  test('a change that takes effect late is not overlooked by a look before it', async () => {
+    oncehub.account.misbehaviours.push({ method: 'PATCH', path: /./, answer: 'close', effectAfterMs: 900, times: 1 });
+    await patch('jon.ten', { op: 'replace', path: 'name.familyName', value: 'Late' });
+    await eventually(
+      () => Promise.resolve(oncehub.account.misbehaviours.every((one) => one.times === 0)),
+      (isSent) => isSent,
+    );
+    await patch('jon.ten', { op: 'replace', path: 'name.familyName', value: 'ten' });
+    await eventually(
+      () => Promise.resolve(inAccount('jon.ten')?.last_name),
+      (name) => name === 'Late',
+    );
+    await eventually(
+      () => Promise.resolve(inAccount('jon.ten')?.last_name),
+      (name) => name === 'ten',
+      40_000,
+    );
   }, 60_000);
 
   test('teams that somebody gave by hand a moment ago survive the next change of ours', async () => {

@@ -312,7 +312,7 @@ describe('into a OnceHub account', () => {
   test('worksheets and the CSV: out, filled in, and in again', async () => {
     const { items } = (await usher.api('GET', '/tasks/worksheets')).body;
     expect(items.find((sheet: { kind: string }) => sheet.kind === 'assign_seat')?.title).toMatch(
-      /^Assign \d+ seats?, each with/,
+      /^Assign \d+ seats?, with/,
     );
     const csv = (await usher.api('GET', '/tasks?kind=own_pages&format=csv')).body as string;
     const [head, row] = csv.replace('\uFEFF', '').split('\r\n');

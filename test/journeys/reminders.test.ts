@@ -12,6 +12,7 @@ delegation: ignored
 sources: [{ name: scim, kind: scim, domains: [${contoso.domain}] }]
 rules: [{ name: Everybody, when: { domain: ${contoso.domain} } }]
 alerts: { mail: [ops@contoso.com, desk@contoso.com] }
+tasks: { remindEveryDays: 0.5 }
 `;
 
 test('overdue tasks are mailed once, also after a refusal of the server, and are an alert until they are done', async () => {

@@ -218,7 +218,7 @@ export function openImporter(parts: ImporterParts) {
         return { ...seenRow, kind: 'unchanged', lifecycle: all.person.lifecycle };
       const after = userFromFields(resource, { source, resourceId: stored.resourceId, activeSince: parts.now() });
       const change = changedBy(all, after, policy, parts.now());
-      const faulty = faultOfWish(change.wish, change.lifecycle);
+      const faulty = faultOfWish(change.wish, change.lifecycle, parts.account.capabilities.namesInParts);
       if (faulty) return { kind: 'faulty', note: faulty };
       const leaves = all.person.lifecycle === 'wanted' && change.lifecycle !== 'wanted';
       return {
@@ -256,7 +256,7 @@ export function openImporter(parts: ImporterParts) {
       };
     }
     const change = changeFor([user], null, policy, user);
-    const faulty = faultOfWish(change.wish, change.lifecycle);
+    const faulty = faultOfWish(change.wish, change.lifecycle, parts.account.capabilities.namesInParts);
     if (faulty) return { kind: 'faulty', note: faulty };
     return {
       kind: 'new',
@@ -395,8 +395,12 @@ const sorted = (value: Record<string, unknown>) =>
     .filter(([, entry]) => entry !== null && entry !== undefined)
     .sort(([a], [b]) => (a < b ? -1 : 1));
 
-function faultOfWish(wish: Wish | null, lifecycle: string): string | null {
-  return lifecycle === 'wanted' && wish && wish.faults.length > 0 ? wish.faults.join(' ') : null;
+function faultOfWish(wish: Wish | null, lifecycle: string, namesInParts: boolean): string | null {
+  if (lifecycle !== 'wanted' || !wish) return null;
+  const missing = namesInParts ? (['givenName', 'familyName'] as const).filter((field) => !wish[field]?.trim()) : [];
+  if (missing.length > 0)
+    return `${missing.join(' and ')}: the account needs a first and a last name in columns of their own. Add the ${missing.length === 1 ? 'column' : 'columns'}.`;
+  return wish.faults.length > 0 ? wish.faults.join(' ') : null;
 }
 
 const asleep: ErrorCode[] = ['throttled', 'account_unavailable', 'account_connection_down', 'plan_has_no_api'];
