@@ -11,6 +11,7 @@ import { doctor } from '../doctor.ts';
 import { steps } from '../domain/next-steps.ts';
 import { UsherError } from '../errors.ts';
 import type { QueueName } from '../ports.ts';
+import { backup, restore } from '../store/backup.ts';
 import { openEmbeddedPostgres } from '../store/embedded-postgres.ts';
 import { migrate } from '../store/migrate.ts';
 import { type ApiClient, ApiRefusal, findTarget, keepTarget, openApiClient } from './api-client.ts';
@@ -117,6 +118,40 @@ export async function main(argv: string[], env: NodeJS.ProcessEnv): Promise<numb
       } finally {
         await embedded?.close();
       }
+    });
+
+  const onDatabase = async <T>(work: (url: string) => Promise<T>): Promise<T> => {
+    const config = await readConfig(env);
+    const embedded = config.databaseUrl ? null : await openEmbeddedPostgres(config.dataDir);
+    try {
+      const url = config.databaseUrl ?? embedded?.connectionString ?? '';
+      await migrate(url);
+      return await work(url);
+    } finally {
+      await embedded?.close();
+    }
+  };
+  const rowsIn = (rows: Record<string, number>): number => Object.values(rows).reduce((sum, count) => sum + count, 0);
+  program
+    .command('backup')
+    .description(
+      'everything of the database into one file, while Usher runs; it holds personal data and hashes of tokens',
+    )
+    .argument('<file>', 'as usher.backup; a file of that name is replaced when the new one is whole')
+    .action(async (file: string) => {
+      const { rows } = await onDatabase((url) => backup(url, file));
+      say(`${file} is written: ${rows.people ?? 0} people, ${rowsIn(rows)} rows.`);
+    });
+  program
+    .command('restore')
+    .description('a backup into an empty database of the same version; with no process of Usher running')
+    .argument('<file>', 'from «usher backup»')
+    .option('--replace', 'what is in the database goes')
+    .action(async (file: string, options: { replace?: boolean }) => {
+      const { rows, madeAt } = await onDatabase((url) => restore(url, file, options.replace ?? false));
+      say(
+        `Restored as of ${madeAt}: ${rows.people ?? 0} people, ${rowsIn(rows)} rows. What changed since is found by the next looks; the identity provider sends what it sent since at its next cycle.`,
+      );
     });
 
   program

