@@ -17,7 +17,7 @@ import { openDirectory } from './graph/directory.ts';
 import { openIdentityPlatform } from './graph/sign-in.ts';
 import { countInFlight } from './in-flight.ts';
 import { applyPlan, applyPolicy, diffPolicy, reconsiderPeople } from './intake/apply-policy.ts';
-import { type Importer, openImporter } from './intake/csv/importer.ts';
+import { openImporter } from './intake/csv/importer.ts';
 import { openPoller } from './intake/graph/poller.ts';
 import { gatherHints, openIntake } from './intake/record-change.ts';
 import { defaultScimLimits } from './intake/scim/limits.ts';
@@ -374,7 +374,10 @@ async function build(
     });
     // Closed before what it leans on: a row that is at work still leaves its hint.
     closers.push(
-      keepImporting(importer, (error) => log.warn({ err: error }, 'an import could not go on; it is tried again')),
+      // Imports that are to be applied go on in whichever serving process takes them, also after a crash.
+      keepAsking(importer.work, 500, (error) =>
+        log.warn({ err: error }, 'an import could not go on; it is tried again'),
+      ),
     );
   }
 
@@ -434,44 +437,24 @@ function keepPolling(pollers: ReturnType<typeof openPoller>[], onError: (error: 
   return async () => void (await Promise.all(loops.map((stop) => stop())));
 }
 
-/** Asks again and again, never twice at once. */
+/** Asks again and again, never twice at once; `ask` is told when it is to stop. */
 function keepAsking(
-  ask: () => Promise<unknown>,
+  ask: (stopped: () => boolean) => Promise<unknown>,
   everyMs: number,
   onError: (error: unknown) => void,
 ): () => Promise<void> {
-  let running: Promise<unknown> = Promise.resolve();
-  let idle = true;
-  const timer = setInterval(() => {
-    if (!idle) return;
-    idle = false;
-    running = ask()
-      .catch(onError)
-      .finally(() => {
-        idle = true;
-      });
-  }, everyMs);
-  return async () => {
-    clearInterval(timer);
-    await running;
-  };
-}
-
-/** Imports that are to be applied go on in whichever serving process takes them, also after a crash. */
-function keepImporting(importer: Importer, onError: (error: unknown) => void): () => Promise<void> {
   let stopped = false;
   let running: Promise<unknown> = Promise.resolve();
   let idle = true;
   const timer = setInterval(() => {
     if (!idle) return;
     idle = false;
-    running = importer
-      .work(() => stopped)
+    running = ask(() => stopped)
       .catch(onError)
       .finally(() => {
         idle = true;
       });
-  }, 500);
+  }, everyMs);
   return async () => {
     stopped = true;
     clearInterval(timer);

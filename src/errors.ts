@@ -168,7 +168,7 @@ export const errorTable = {
   fence_lost: row('retry', 409, 'Another worker took this person over', 'Nothing: the other worker goes on.'),
   // the account
   account_unavailable: row('retry', 503, 'The scheduling account does not answer', 'Nothing: it is tried again.'),
-  account_refused: row('person', 409, 'The scheduling account refuses', 'See the message.'),
+  account_refused: row('person', 409, 'Refused', 'Do as the message says.'),
   account_connection_down: row(
     'circuit',
     503,

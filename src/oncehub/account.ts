@@ -7,17 +7,32 @@
  */
 import type pg from 'pg';
 import { type AccountDatabase, change, fenced } from '../account/database.ts';
-import type { AccountPage, AccountUser, PageLook, UserChanges } from '../domain/account.ts';
+import type { AccountUser, PageLook, UserChanges } from '../domain/account.ts';
 import type { AccountSight } from '../domain/drift.ts';
 import { foldAddress } from '../domain/email-address.ts';
 import { schedulingLicense } from '../domain/license.ts';
 import { asUsherError, UsherError } from '../errors.ts';
 import type { Fence, NewAccountUser, Priority, SchedulingAccount } from '../ports.ts';
 import { oncehubCapabilities } from './capabilities.ts';
-import { type OnceHubAnswer, type OnceHubCall, requestTimeoutMs } from './client.ts';
+import type { OnceHubAnswer, OnceHubCall } from './client.ts';
+import { openEffects, uncertainSeconds } from './effects.ts';
 import { openLedger } from './ledger.ts';
 import { type Gathered, gather } from './lists.ts';
 import type { Share } from './pace.ts';
+import {
+  accountPage,
+  fold,
+  isAdministrator,
+  isNamed,
+  type OnceHubPage,
+  type OnceHubUser,
+  readCalendar,
+  readPage,
+  readUser,
+  refusedField,
+  terminal,
+  unexpected,
+} from './shapes.ts';
 
 export interface OnceHubParts {
   call: OnceHubCall;
@@ -29,39 +44,14 @@ export interface OnceHubParts {
   settle(kind: string): Promise<void>;
 }
 
-interface OnceHubUser {
-  id: string;
-  firstName: string;
-  lastName: string;
-  email: string;
-  status: string;
-  role: string;
-  timeZone: string | null;
-  teams: string[];
-}
-
-interface OnceHubPage {
-  pageId: string;
-  linkName: string;
-  url: string;
-  title: string | null;
-  enabled: boolean;
-}
-
 /** How old an answer may be for whom, in milliseconds; who waits at the screen may have changed it a moment ago. */
 const freshFor: Record<Priority, number> = { urgent: 0, soon: 60_000, background: 3_600_000 };
 /** Whether a user is there is the profile's own look, once a day; the other steps take what is known of them. */
 const knownFor: Record<Priority, number> = { urgent: 0, soon: 86_400_000, background: 86_400_000 };
 /** Lists of everything move slowly, and cost a request for each hundred. */
 const listFreshFor: Record<Priority, number> = { urgent: 60_000, soon: 600_000, background: 3_600_000 };
-/** How long a call that was begun can still be on its way. */
-const effectSeconds = Math.ceil(requestTimeoutMs / 1000) + 8;
-/** What was not sent by then is not sent, so that it can not take effect after that. */
-const sendWithinMs = effectSeconds * 1000 - requestTimeoutMs - 500;
 /** A create that was begun longer ago than this is not where a user of that address comes from. */
 const intentMinutes = 15;
-/** After a time-out the vendor may still act; nobody makes the user a second time before. */
-const uncertainSeconds = 90;
 const noCreatesSeconds = 3600;
 const mostKept = 20_000;
 const mostCalendars = 3;
@@ -153,62 +143,7 @@ export function openOnceHubAccount(parts: OnceHubParts): SchedulingAccount {
       )
     )[0];
 
-  /** Written down under the fence before anything is sent; whoever comes meanwhile waits until it can no longer take effect. Answers until when it may be sent. */
-  const begin = (fence: Fence, what: string, more?: (client: pg.PoolClient) => Promise<void>): Promise<number> =>
-    fenced(database, fence, async (client) => {
-      const { rows } = await client.query<{ what: string; left: number }>(
-        'select what, extract(epoch from until - now())::float8 as left from vendor_effects where person_id = $1 and until > now()',
-        [fence.personId],
-      );
-      if (rows[0])
-        throw new UsherError('throttled', `An earlier «${rows[0].what}» may still take effect.`, {
-          retryAfterSeconds: rows[0].left + 0.5,
-        });
-      await more?.(client);
-      await client.query(
-        `insert into vendor_effects (person_id, fence, what, until) values ($1, $4, $2, now() + make_interval(secs => $3))
-         on conflict (person_id) do update set fence = $4, what = $2, until = now() + make_interval(secs => $3)`,
-        [fence.personId, what, effectSeconds, fence.number],
-      );
-      return now() + sendWithinMs;
-    });
-  /** A look while an earlier call may still take effect proves nothing, and is put off. */
-  const settled = async (personId: string): Promise<void> => {
-    const rows = await database.query<{ what: string; left: number }>(
-      'vendor-effect-open',
-      `select what, extract(epoch from until - now())::float8 as left from vendor_effects where person_id = $1 and until > now() and what <> 'create'`,
-      [personId],
-    );
-    if (rows[0])
-      throw new UsherError('throttled', `An earlier «${rows[0].what}» may still take effect.`, {
-        retryAfterSeconds: rows[0].left + 0.5,
-      });
-  };
-  const end = ({ personId, number }: Fence) =>
-    database.query('vendor-effect-over', 'delete from vendor_effects where person_id = $1 and fence = $2', [
-      personId,
-      number,
-    ]);
-  /** A call whose outcome is known, whatever it is, is over; one without an answer stays written down. */
-  const during = async <T>(fence: Fence, what: string, work: (sendBefore: number) => Promise<T>): Promise<T> => {
-    const sendBefore = await begin(fence, what);
-    let outcome: T;
-    try {
-      outcome = await work(sendBefore);
-    } catch (error) {
-      if (asUsherError(error).code !== 'account_unavailable') await end(fence);
-      // No answer: what is seen before it can no longer take effect proves nothing.
-      else
-        await database.query(
-          'vendor-effect-uncertain',
-          'update vendor_effects set until = now() + make_interval(secs => $3) where person_id = $1 and fence = $2',
-          [fence.personId, fence.number, uncertainSeconds / parts.clockSpeed],
-        );
-      throw error;
-    }
-    await end(fence);
-    return outcome;
-  };
+  const { begin, settled, during } = openEffects(database, now, parts.clockSpeed);
   const link = (personId: string, accountUserId: string, email: string) =>
     change(database, (client) => writeLink(client, personId, accountUserId, email));
 
@@ -771,85 +706,4 @@ async function noteGone(parts: OnceHubParts, personId: string): Promise<boolean>
       `The user ${rows[0].email_key} was deleted in OnceHub, and not by Usher. Should OnceHub’s own Entra provisioning manage the same people, an account administrator switches one of the two off.`,
     );
   return rows.length > 0;
-}
-
-const isAdministrator = (user: OnceHubUser): boolean => user.role === 'Administrator' || user.role === 'Account Owner';
-const fold = (text: string): string => text.trim().toLowerCase();
-const isNamed = (page: OnceHubPage, linkName: string): boolean => fold(page.linkName) === fold(linkName);
-
-const accountPage = (page: OnceHubPage, linkName: string, ownerId: string | null): AccountPage => ({
-  pageId: page.pageId,
-  linkName,
-  title: page.title,
-  ownerId,
-  enabled: page.enabled,
-  disabledBy: null,
-  disabledWhy: null,
-});
-
-/** Another wish is looked at at once; the same one is not sent again before a day is over. */
-const terminal = { retryAfterSeconds: 86_400 };
-
-const unexpected = (what: string, status: number): UsherError =>
-  new UsherError('account_unavailable', `OnceHub answered ${what} with ${status}.`);
-
-/** 400 names the field. A name that OnceHub does not take is the directory's to mend, anything else an administrator's. */
-function refusedField(status: number, param: string | null, message: string): UsherError {
-  if (status === 400 && (param === 'first_name' || param === 'last_name'))
-    return new UsherError(
-      'invalid_profile',
-      `OnceHub does not take the ${param.replace('_', ' ')}: ${message}.`,
-      terminal,
-    );
-  return new UsherError(
-    'account_refused',
-    `OnceHub refuses${param ? ` the field ${param}` : ''} with ${status}: ${message}.`,
-  );
-}
-
-function readUser(item: unknown): OnceHubUser {
-  const user = (item ?? {}) as Record<string, unknown>;
-  if (typeof user.id !== 'string' || typeof user.email !== 'string')
-    throw new UsherError('account_unavailable', 'OnceHub showed a user without id or e-mail address.');
-  return {
-    id: user.id,
-    firstName: String(user.first_name ?? ''),
-    lastName: String(user.last_name ?? ''),
-    email: user.email,
-    status: String(user.status ?? ''),
-    role: String(user.role_name ?? 'Member'),
-    timeZone: typeof user.timezone === 'string' ? user.timezone : null,
-    teams: Array.isArray(user.teams) ? user.teams.map(String) : [],
-  };
-}
-
-function readPage(item: unknown): OnceHubPage {
-  const page = (item ?? {}) as Record<string, unknown>;
-  const url = String(page.url ?? '');
-  return {
-    pageId: String(page.id ?? ''),
-    // The public link is the last part of the address.
-    linkName: decodeLast(url) || String(page.label ?? ''),
-    url,
-    title: typeof page.name === 'string' ? page.name : null,
-    enabled: page.active === true,
-  };
-}
-
-function decodeLast(url: string): string {
-  const last = url.split(/[?#]/)[0]?.replace(/\/+$/, '').split('/').pop() ?? '';
-  try {
-    return decodeURIComponent(last);
-  } catch {
-    return last;
-  }
-}
-
-function readCalendar(item: unknown): { id: string; host: string; published: boolean } {
-  const calendar = (item ?? {}) as Record<string, unknown>;
-  return {
-    id: String(calendar.id ?? ''),
-    host: String(calendar.host ?? ''),
-    published: calendar.published === true,
-  };
 }
