@@ -15,6 +15,7 @@ import { backup, restore } from '../store/backup.ts';
 import { openEmbeddedPostgres } from '../store/embedded-postgres.ts';
 import { migrate } from '../store/migrate.ts';
 import { type ApiClient, ApiRefusal, findTarget, keepTarget, openApiClient } from './api-client.ts';
+import { addCompletion } from './completion.ts';
 import { delegationCommands } from './delegation.ts';
 import { demo } from './demo.ts';
 import { onboardCommand } from './onboard.ts';
@@ -437,6 +438,7 @@ export async function main(argv: string[], env: NodeJS.ProcessEnv): Promise<numb
     .command('schema')
     .description('the JSON schema of the policy, for editors')
     .action(() => say(JSON.stringify(policyJsonSchema(), null, 2)));
+  addCompletion(program, argv);
 
   try {
     await program.parseAsync(argv, { from: 'user' });
