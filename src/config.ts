@@ -236,7 +236,6 @@ export function notActedOn(policy: Policy, env: NodeJS.ProcessEnv): string[] {
     Object.keys(policy.access).length > 0 && !env.USHER_OIDC_CLIENT_ID
       ? 'access: groups count for a sign-in with Entra ID; set USHER_OIDC_TENANT_ID, USHER_OIDC_CLIENT_ID and USHER_OIDC_CLIENT_SECRET'
       : null,
-    policy.leavers.pagesTo === 'manager' ? 'leavers.pagesTo manager: pages go to a remaining Administrator' : null,
   ].filter((line) => line !== null);
 }
 

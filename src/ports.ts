@@ -20,7 +20,7 @@ import type { AccountSight, Drift, DriftMode } from './domain/drift.ts';
 import type { ImportSummary, PlannedRow } from './domain/import-plan.ts';
 import type { Lane, Step } from './domain/next-steps.ts';
 import type { RemovalState } from './domain/offboard.ts';
-import type { DirectoryUser, Leave, Lifecycle, Person, Role, Wish } from './domain/person.ts';
+import type { DirectoryUser, HandedOver, Leave, Lifecycle, Person, Role, Wish } from './domain/person.ts';
 import type { PlannedChange } from './domain/plan.ts';
 import type { Policy } from './domain/policy.ts';
 import type { Task, TaskKind, WantedTask } from './domain/tasks.ts';
@@ -336,6 +336,12 @@ export interface StepStore {
       left: boolean;
     }[]
   >;
+  /** Writes down whom a leaver's pages go to, before they go. */
+  noteHandedOver(personId: string, pages: HandedOver[]): Promise<void>;
+  /** What was handed over is back, or is no longer to come back. */
+  forgetHandedOver(personId: string): Promise<void>;
+  /** Whom the source names so, among the people it told of: by its id, the externalId, the userName or an address. */
+  personNamed(source: string, name: string): Promise<{ personId: string; accountUserId: string | null } | null>;
   /** Admits a removal or holds it: count and admission are one transaction under one lock. */
   admitRemoval(
     person: Person,
@@ -1090,6 +1096,8 @@ export interface Directory {
   ): Promise<Subscription | null>;
   /** Directly or through nested groups; null when the tenant does not say. */
   isMember(objectId: string, groupId: string, kind: 'User' | 'Group'): Promise<boolean | null>;
+  /** The object id of the manager; null when there is none, when the user is gone, or when the tenant does not say. */
+  managerOf(objectId: string): Promise<string | null>;
   /** Null when the tenant does not say. */
   hasGroup(groupId: string): Promise<boolean | null>;
 }

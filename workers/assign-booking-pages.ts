@@ -17,10 +17,14 @@ async function run(context: StepContext): Promise<StepOutcome> {
       verdict: { status: 'false', reason: 'needs_license', message: 'The pages wait for the user and the license.' },
       did: [],
     };
-  if (wished.length === 0) return { verdict: pagesAreRight([]), did: [] };
-  if (account.capabilities.steps['assign-booking-pages'].mode !== 'automatic') return pagesByTask(context, wished);
+  const isAutomatic = account.capabilities.steps['assign-booking-pages'].mode === 'automatic';
+  const user =
+    isAutomatic && wished.length + person.handedOver.length > 0 ? await account.findById(person.accountUserId) : null;
+  const would = isAutomatic && user ? await giveBack(context, user) : [];
+  if (would.length > 0) return { verdict: null, did, would };
+  if (wished.length === 0) return { verdict: pagesAreRight([]), did };
+  if (!isAutomatic) return pagesByTask(context, wished);
 
-  const user = await account.findById(person.accountUserId);
   if (user && !user.licenses.some((license) => license.kind === schedulingLicense))
     return {
       verdict: {
@@ -101,6 +105,45 @@ async function run(context: StepContext): Promise<StepOutcome> {
         },
     did,
   };
+}
+
+/** Who came back gets the pages that went to an heir, as they were, as long as the heir has them still. Answers what it would do, for a plan. */
+async function giveBack(
+  { person, account, store, fence, plan, did }: StepContext,
+  user: AccountUser,
+): Promise<string[]> {
+  if (person.handedOver.length === 0) return [];
+  const handed = new Map(person.handedOver.map((entry) => [entry.pageId, entry]));
+  const names = [...new Set(person.handedOver.map(({ linkName }) => linkName))];
+  const [pages, others, heirs] = await Promise.all([
+    account.pagesNamed(names),
+    store.othersWishing(person.personId, names),
+    store.peopleByAccountUser([...new Set(person.handedOver.map(({ heirId }) => heirId))]),
+  ]);
+  const isLicensed = user.licenses.some((license) => license.kind === schedulingLicense);
+  const would: string[] = [];
+  for (const page of pages) {
+    const before = handed.get(page.pageId);
+    if (!before || page.ownerId !== before.heirId || page.ownerId === user.accountUserId) continue;
+    // Meanwhile a rule gave it to somebody else, or an Administrator did.
+    if (others.some((other) => other.linkName === page.linkName)) continue;
+    if (heirs.some((heir) => heir.accountUserId === page.ownerId && heir.bookingPages.includes(page.linkName)))
+      continue;
+    if (person.kept[`page:${page.linkName}`]) continue;
+    if (plan) {
+      would.push(`give page «${page.linkName}» back`);
+      continue;
+    }
+    const enable = before.enabled && isLicensed;
+    await account.assignPage(page.pageId, before.heirId, user.accountUserId, enable, fence);
+    did.push({
+      action: 'page.given_back',
+      before: { linkName: page.linkName, owner: before.heirId, enabled: page.enabled },
+      after: { owner: user.accountUserId, enabled: enable },
+    });
+  }
+  if (!plan) await store.forgetHandedOver(person.personId);
+  return would;
 }
 
 async function look(

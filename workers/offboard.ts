@@ -132,17 +132,34 @@ const messages = {
   no_heir: 'No Administrator is left to take the pages. An account administrator names an heir in leavers.pagesTo.',
 };
 
+/** The manager's user in the account, whichever source knows the two. */
+async function managerOf({ person, store, account, policy, directory }: StepContext): Promise<AccountUser | null> {
+  for (const user of (await store.withSources(person.personId))?.users ?? []) {
+    const polled = directory && policy.sources.some(({ name, kind }) => name === user.source && kind === 'graph');
+    const name = user.manager ?? (polled && user.externalId ? await directory.managerOf(user.externalId) : null);
+    const manager = name ? await store.personNamed(user.source, name) : null;
+    const found = manager && (await account.findByPerson(manager.personId, manager.accountUserId));
+    if (found) return found;
+  }
+  return null;
+}
+
 /** `refuted`: somebody said that the seat was taken, and it is still there. */
 type Sight = OffboardSight & { refuted?: string | null };
 
-async function look({ person, store, account, policy }: StepContext): Promise<Sight> {
+async function look(context: StepContext): Promise<Sight> {
+  const { person, store, account, policy } = context;
   const user = await account.findByPerson(person.personId, person.accountUserId);
   if (!user) return { user: null, pages: [], heir: null, heirIsNamed: false, removal: 'none' };
   const asks = account.capabilities.steps.offboard.mode === 'task';
   const task = asks ? await store.currentTask(person.personId, 'offboard') : null;
   const pages = await account.pagesOwnedBy(user.accountUserId, task?.saidAt ?? undefined);
   const removal = await store.removalOf(person.personId, person.generation);
-  const wanted = looksLikeAddress(policy.leavers.pagesTo) ? await account.findByEmail(policy.leavers.pagesTo) : null;
+  const wanted = looksLikeAddress(policy.leavers.pagesTo)
+    ? await account.findByEmail(policy.leavers.pagesTo)
+    : policy.leavers.pagesTo === 'manager' && pages.length > 0
+      ? await managerOf(context)
+      : null;
   // An heir who leaves or is suspended inherits nothing.
   const named =
     wanted && wanted.accountUserId !== user.accountUserId && !wanted.suspended && !wanted.signInBlocked ? wanted : null;
@@ -305,6 +322,15 @@ async function act(
     case 'hand_over_pages': {
       const namedAndLicensed =
         sight.heirIsNamed && action.heir.licenses.some((license) => license.kind === schedulingLicense);
+      await store.noteHandedOver(
+        person.personId,
+        action.pages.map(({ pageId, linkName, enabled }) => ({
+          pageId,
+          linkName,
+          enabled,
+          heirId: action.heir.accountUserId,
+        })),
+      );
       for (const page of action.pages)
         await account.assignPage(
           page.pageId,
@@ -331,6 +357,7 @@ async function act(
       return { action: 'user.suspended', before: { suspended: false }, after: { suspended: true } };
     case 'delete':
       await account.deleteUser(user.accountUserId, sight.heir?.accountUserId ?? null, fence);
+      await store.forgetHandedOver(person.personId);
       return {
         action: 'user.deleted_from_account',
         before: { accountUserId: user.accountUserId, email: user.email },

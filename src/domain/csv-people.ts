@@ -28,6 +28,7 @@ export const peopleColumns = {
   costCenter: ['costcenter', 'kostenstelle'],
   title: ['title', 'jobtitle', 'position'],
   userType: ['usertype'],
+  manager: ['manager', 'managerupn', 'managerid', 'vorgesetzter', 'vorgesetzte'],
   timeZone: ['timezone', 'zeitzone'],
   active: ['active', 'accountenabled', 'enabled', 'aktiv'],
   role: ['role', 'rolle'],
@@ -58,6 +59,7 @@ export interface CsvFields {
   costCenter?: string;
   title?: string;
   userType?: string;
+  manager?: string;
   timeZone?: string;
   active?: boolean;
   role?: string;
@@ -118,6 +120,7 @@ export function readRow(cells: Cells): { fields: CsvFields; faults: RowFault[] }
     'costCenter',
     'title',
     'userType',
+    'manager',
     'timeZone',
   ] as const) {
     const text = cell(column);
@@ -180,6 +183,7 @@ export function userFromFields(
     title: text('title'),
     userType: text('userType'),
     timeZone: text('timeZone'),
+    manager: text('manager'),
     groups: [],
     asked: { role: text('role'), licenses: texts('licenses'), bookingPages: texts('bookingPages') },
     activeSince: keys.activeSince,

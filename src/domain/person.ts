@@ -33,6 +33,8 @@ export interface DirectoryUser {
   title: string | null;
   userType: string | null;
   timeZone: string | null;
+  /** What the source names their manager by: an id of its own, an externalId, a userName or an address. A polled tenant is asked when it matters. */
+  manager?: string | null;
   groups: GroupMembership[];
   /** What the identity provider itself asks for; it counts only where a rule says `from-directory`. */
   asked: { role: string | null; licenses: string[]; bookingPages: string[] };
@@ -86,6 +88,14 @@ export interface Leave {
  */
 export type Kept = Record<string, { by: string; at: string }>;
 
+/** A Booking page that a leaver's heir got, as it was before. */
+export interface HandedOver {
+  pageId: string;
+  linkName: string;
+  enabled: boolean;
+  heirId: string;
+}
+
 export interface Person {
   personId: string;
   lifecycle: Lifecycle;
@@ -103,6 +113,8 @@ export interface Person {
   /** `created` or `adopted` by us; null when nothing in the account is ours, and then nothing is ever taken away. */
   accountUserOrigin: 'created' | 'adopted' | null;
   kept: Kept;
+  /** The last entry of a page counts. */
+  handedOver: HandedOver[];
   /** The time of the first wish: the place in every waiting list. */
   wishedAt: Date;
   createdAt: Date;

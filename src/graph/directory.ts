@@ -145,6 +145,12 @@ export function openDirectory(graph: GraphClient, batch: Batch): Directory {
       return null;
     },
 
+    // learn.microsoft.com, «List manager»: 404 is also the answer for somebody without one.
+    async managerOf(objectId) {
+      const answer = await graph.get(`/users/${encodeURIComponent(objectId)}/manager?$select=id`);
+      return answer.status < 300 && typeof answer.body.id === 'string' ? answer.body.id : null;
+    },
+
     async hasGroup(groupId) {
       const answer = await graph.get(`/groups/${encodeURIComponent(groupId)}?$select=id`);
       if (answer.status < 300 && typeof answer.body.id === 'string') return true;

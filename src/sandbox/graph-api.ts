@@ -194,6 +194,22 @@ export function openGraphApi(tenant: Tenant): GraphApi {
         (found ? { status: 200, body: showUser(found, url.searchParams.get('$select')) } : notFound(key))
       );
     }
+    if (rest === '/manager' && method === 'GET') {
+      const manager = findUser(tenant, key, false)?.manager;
+      const found = manager ? findUser(tenant, manager, false) : null;
+      return (
+        needs('User.Read.All') ??
+        (found
+          ? {
+              status: 200,
+              body: {
+                '@odata.type': '#microsoft.graph.user',
+                ...showUser(found, url.searchParams.get('$select')),
+              },
+            }
+          : notFound('manager'))
+      );
+    }
     if (rest === '/checkMemberGroups' && method === 'POST') {
       const asked = (JSON.parse(body) as { groupIds?: string[] }).groupIds ?? [];
       if (asked.length > 20) return graphError(400, 'Request_BadRequest', 'At most 20 groups.');

@@ -31,6 +31,8 @@ export interface TenantUser {
   accountEnabled: boolean;
   userType?: 'Member' | 'Guest';
   onPremisesSyncEnabled: boolean | null;
+  /** Object id. */
+  manager?: string | null;
   /** Has an enabled Exchange Online plan. */
   exchangePlan: boolean;
   mailbox: 'cloud' | 'none' | 'on_premises';

@@ -1,7 +1,7 @@
 /** Rows as values of the domain, and back. Dates inside jsonb are ISO text; here they become Dates. */
 import type pg from 'pg';
 import { type Condition, type Conditions, conditionTypes, freshConditions } from '../domain/conditions.ts';
-import type { DirectoryUser, Kept, Leave, Lifecycle, Person, Wish } from '../domain/person.ts';
+import type { DirectoryUser, HandedOver, Kept, Leave, Lifecycle, Person, Wish } from '../domain/person.ts';
 import type { KnownPerson, PersonWithSources, ShownPerson, StoredUser } from '../ports.ts';
 
 export interface PersonRow {
@@ -19,6 +19,7 @@ export interface PersonRow {
   account_user_origin: 'created' | 'adopted' | null;
   /** Absent where a statement does not ask for it: only steps do. */
   kept?: Kept;
+  handed_over?: HandedOver[];
   wished_at: Date | string;
   created_at: Date | string;
   conditions: Record<string, unknown>;
@@ -47,6 +48,7 @@ export function personFrom(row: PersonRow): Person {
     accountUserId: row.vendor_user_id ?? row.account_user_id,
     accountUserOrigin: row.account_user_origin,
     kept: row.kept ?? {},
+    handedOver: row.handed_over ?? [],
     wishedAt: new Date(row.wished_at),
     createdAt: new Date(row.created_at),
   };

@@ -1,5 +1,6 @@
 /** What the workers stand on: claim, settle, rest, and the sweeper's due list. */
 import type pg from 'pg';
+import { foldAddress } from '../domain/email-address.ts';
 import type { Lane } from '../domain/next-steps.ts';
 import type { RemovalState } from '../domain/offboard.ts';
 import { isUuid, newId } from '../ids.ts';
@@ -89,6 +90,26 @@ const ownersBehind: Named = {
   name: 'people-by-account-user',
   text: `select coalesce(p.vendor_user_id, p.account_user_id::text) as account_user_id, p.person_id, p.lifecycle, p.wish, p.kept, (m.state is not distinct from 'admitted') as removal_admitted
     from people p left join removals m on m.person_id = p.person_id and m.generation = p.generation where p.account_user_id = any($1::uuid[]) or p.vendor_user_id = any($2::text[])`,
+};
+
+const noteHandedOver: Named = {
+  name: 'note-handed-over',
+  text: 'update people set handed_over = handed_over || $2::jsonb where person_id = $1',
+};
+const forgetHandedOver: Named = {
+  name: 'forget-handed-over',
+  text: `update people set handed_over = '[]' where person_id = $1 and handed_over <> '[]'`,
+};
+
+const personNamed: Named = {
+  name: 'person-named',
+  text: `
+select p.person_id, p.account_user_id from (
+  select person_id, 1 as nth from directory_users where source = $1 and resource_id = $3::uuid and deleted_at is null
+  union all select person_id, 2 from directory_users where source = $1 and external_id = $2 and deleted_at is null
+  union all select person_id, 3 from directory_users where source = $1 and user_name_key = $4 and deleted_at is null
+  union all select person_id, 4 from directory_users where source = $1 and addresses[1] = $4 and deleted_at is null
+) found join people p using (person_id) order by nth limit 1`,
 };
 
 const wakeWaiting: Named = {
@@ -219,6 +240,24 @@ export function stepStore(pool: pg.Pool): StepStore {
       if (linkNames.length === 0) return [];
       const rows = await run<{ person_id: string; link_name: string }>(pool, othersWishing, [personId, linkNames]);
       return rows.map((row) => ({ personId: row.person_id, linkName: row.link_name }));
+    },
+
+    async noteHandedOver(personId, pages) {
+      await run(pool, noteHandedOver, [personId, JSON.stringify(pages)]);
+    },
+
+    async forgetHandedOver(personId) {
+      await run(pool, forgetHandedOver, [personId]);
+    },
+
+    async personNamed(source, name) {
+      const [row] = await run<{ person_id: string; account_user_id: string | null }>(pool, personNamed, [
+        source,
+        name,
+        isUuid(name) ? name : null,
+        foldAddress(name),
+      ]);
+      return row ? { personId: row.person_id, accountUserId: row.account_user_id } : null;
     },
 
     async peopleByAccountUser(accountUserIds) {

@@ -81,6 +81,7 @@ export function aPerson(more: Partial<Person> = {}): Person {
     accountUserId: null,
     accountUserOrigin: null,
     kept: {},
+    handedOver: [],
     wishedAt: now,
     createdAt: now,
     ...more,

@@ -48,6 +48,7 @@ export function directoryUserFrom(
     title: text(resource, 'title'),
     userType: text(resource, 'userType'),
     timeZone: text(asked, 'timeZone') ?? text(resource, 'timezone'),
+    manager: text((enterprise as Resource | undefined)?.manager, 'value'),
     groups: [],
     asked: { role: text(asked, 'role'), licenses: texts(asked?.licenses), bookingPages: texts(asked?.bookingPages) },
     deletedAt: null,

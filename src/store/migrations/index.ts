@@ -8,6 +8,7 @@ import { sql as imports } from './0007-imports.ts';
 import { sql as tasks } from './0008-tasks.ts';
 import { sql as plans } from './0009-plans.ts';
 import { sql as drift } from './0010-drift.ts';
+import { sql as handedOver } from './0011-handed-over.ts';
 
 /** In order; a released migration never changes. */
 export const migrations: Record<string, string> = {
@@ -21,4 +22,5 @@ export const migrations: Record<string, string> = {
   '0008-tasks': tasks,
   '0009-plans': plans,
   '0010-drift': drift,
+  '0011-handed-over': handedOver,
 };
