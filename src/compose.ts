@@ -22,6 +22,7 @@ import { openPoller } from './intake/graph/poller.ts';
 import { gatherHints, openIntake } from './intake/record-change.ts';
 import { defaultScimLimits } from './intake/scim/limits.ts';
 import { openRequestLog } from './intake/scim/request-log.ts';
+import { keepAsking } from './keep-asking.ts';
 import type { Log } from './log.ts';
 import { openLog } from './log.ts';
 import { keepDelivering, keepTidy } from './mail/deliver.ts';
@@ -416,50 +417,13 @@ function openTenant(config: GraphConfig, policy: Policy) {
 /** Looks every second whether a round is due; when is kept in PostgreSQL, and who polls, too. */
 function keepPolling(pollers: ReturnType<typeof openPoller>[], onError: (error: unknown) => void): () => Promise<void> {
   const loops = pollers.map((poller) => {
-    let running: Promise<unknown> = Promise.resolve();
-    let idle = true;
-    const timer = setInterval(() => {
-      if (!idle) return;
-      idle = false;
-      running = poller
-        .poll()
-        .catch(onError)
-        .finally(() => {
-          idle = true;
-        });
-    }, 1000);
+    const stop = keepAsking(() => poller.poll(), 1000, onError);
     return async () => {
-      clearInterval(timer);
       poller.close();
-      await running;
+      await stop();
     };
   });
   return async () => void (await Promise.all(loops.map((stop) => stop())));
-}
-
-/** Asks again and again, never twice at once; `ask` is told when it is to stop. */
-function keepAsking(
-  ask: (stopped: () => boolean) => Promise<unknown>,
-  everyMs: number,
-  onError: (error: unknown) => void,
-): () => Promise<void> {
-  let stopped = false;
-  let running: Promise<unknown> = Promise.resolve();
-  let idle = true;
-  const timer = setInterval(() => {
-    if (!idle) return;
-    idle = false;
-    running = ask(() => stopped)
-      .catch(onError)
-      .finally(() => {
-        idle = true;
-      });
-  }, everyMs);
-  return async () => {
-    stopped = true;
-    clearInterval(timer);
-    await running;
-  };
 }
 
 /** A policy that somebody sent, with every fault told as in the file. */

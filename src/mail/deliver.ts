@@ -6,6 +6,7 @@ import type { DueMail, Outbox } from '../administration.ts';
 import { backoffMilliseconds } from '../domain/backoff.ts';
 import { letter } from '../domain/mails.ts';
 import { asUsherError } from '../errors.ts';
+import { keepAsking } from '../keep-asking.ts';
 import type { Log } from '../log.ts';
 import type { Mailer } from './smtp.ts';
 
@@ -26,33 +27,21 @@ const refusedAgainAfterHours = [1, 6, 24, 72];
 const mostSoftTries = 30;
 
 export function keepDelivering(parts: DeliveryParts): { close(): Promise<void> } {
-  let stopped = false;
-  let running: Promise<void> = Promise.resolve();
-  let timer: NodeJS.Timeout | undefined;
-  const round = async (): Promise<void> => {
+  const round = async (stopped: () => boolean): Promise<void> => {
     for (;;) {
-      const due = stopped ? [] : await parts.outbox.takeDue(atOnce);
+      const due = stopped() ? [] : await parts.outbox.takeDue(atOnce);
       if (due.length === 0) return;
       const outcomes = await Promise.all(due.map((mail) => deliverOne(parts, mail)));
       // The server is away: the rest waits for the next round instead of knocking.
       if (outcomes.includes('away')) return;
     }
   };
-  const plan = (): void => {
-    timer = setTimeout(() => {
-      running = round()
-        .catch((error: unknown) => parts.log.warn({ err: error }, 'the outbox could not be read; it is tried again'))
-        .finally(() => {
-          if (!stopped) plan();
-        });
-    }, everyMs);
-  };
-  plan();
+  const stop = keepAsking(round, everyMs, (error) =>
+    parts.log.warn({ err: error }, 'the outbox could not be read; it is tried again'),
+  );
   return {
     async close() {
-      stopped = true;
-      clearTimeout(timer);
-      await running;
+      await stop();
       parts.mailer.close();
     },
   };

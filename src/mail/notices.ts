@@ -1,6 +1,7 @@
 /** Sends what those who run Usher must know, a few at a time; a server that is away is waited for, a refusal is tried again for two days. */
 import { backoffMilliseconds } from '../domain/backoff.ts';
 import { asUsherError } from '../errors.ts';
+import { keepAsking } from '../keep-asking.ts';
 import type { Log } from '../log.ts';
 import { type Notice, type NoticeChannel, type NoticeStore, noticeChannels } from '../ports.ts';
 import type { Delivery, Mailer } from './smtp.ts';
@@ -18,29 +19,14 @@ const atOnce = 4;
 const mostTries = 50;
 
 export function keepNotifying(parts: NoticeParts): () => Promise<void> {
-  let stopped = false;
-  let running: Promise<void> = Promise.resolve();
-  let timer: NodeJS.Timeout | undefined;
   const round = async (): Promise<void> => {
     const channels = noticeChannels.filter((channel) => parts.send[channel]);
     const due = await parts.store.takeNotices(channels, atOnce);
     await Promise.all(due.map((notice) => sendOne(parts, notice)));
   };
-  const plan = (): void => {
-    timer = setTimeout(() => {
-      running = round()
-        .catch((error: unknown) => parts.log.warn({ err: error }, 'the notices could not be read; it is tried again'))
-        .finally(() => {
-          if (!stopped) plan();
-        });
-    }, everyMs);
-  };
-  plan();
-  return async () => {
-    stopped = true;
-    clearTimeout(timer);
-    await running;
-  };
+  return keepAsking(round, everyMs, (error) =>
+    parts.log.warn({ err: error }, 'the notices could not be read; it is tried again'),
+  );
 }
 
 /** A notice as a letter. */
