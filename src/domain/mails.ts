@@ -46,4 +46,4 @@ export function letter({ kind, name, host, link, expiresAt }: MailFacts): Letter
 }
 
 const escapes: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
-const escaped = (text: string): string => text.replace(/[&<>"']/g, (letterOf) => escapes[letterOf] ?? '');
+export const escaped = (text: string): string => text.replace(/[&<>"']/g, (letterOf) => escapes[letterOf] ?? '');

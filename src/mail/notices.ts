@@ -1,5 +1,6 @@
 /** Sends what those who run Usher must know, a few at a time; a server that is away is waited for, a refusal is tried again for two days. */
 import { backoffMilliseconds } from '../domain/backoff.ts';
+import { escaped } from '../domain/mails.ts';
 import { asUsherError } from '../errors.ts';
 import { keepAsking } from '../keep-asking.ts';
 import type { Log } from '../log.ts';
@@ -57,6 +58,3 @@ async function sendOne({ store, send, log, random }: NoticeParts, notice: Notice
     await store.noticeNotSent(noticeId, message, again());
   }
 }
-
-const escaped = (text: string): string =>
-  text.replace(/[&<>"]/g, (sign) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' })[sign] ?? sign);
