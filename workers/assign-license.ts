@@ -4,7 +4,7 @@ import type { SeatAnswer } from '../src/domain/account.ts';
 import { licenseVerdict, missingLicenses, surplusLicenses } from '../src/domain/license.ts';
 import { onlyReports, reported } from './drift.ts';
 import { licenseByTask } from './license-by-task.ts';
-import type { StepContext, StepDefinition, StepOutcome } from './step.ts';
+import { type StepContext, type StepDefinition, type StepOutcome, serveTheLine } from './step.ts';
 
 export const assignLicense: StepDefinition = { step: 'assign-license', condition: 'License', run };
 
@@ -15,7 +15,7 @@ async function run(context: StepContext): Promise<StepOutcome> {
 }
 
 async function give(context: StepContext): Promise<StepOutcome> {
-  const { person, conditions, account, store, policy, fence, plan, wakeOthers, did } = context;
+  const { person, conditions, account, policy, fence, plan, did } = context;
   const wish = person.wish;
   const user = person.accountUserId ? await account.findById(person.accountUserId) : null;
   if (!wish || !user)
@@ -85,11 +85,11 @@ async function give(context: StepContext): Promise<StepOutcome> {
   }
   if (surplus.length > 0) {
     await account.freeSeats(user.accountUserId, surplus, fence);
-    await wakeOthers('assign-license', await store.wakeWaitingForSeats());
+    await serveTheLine(context);
     did.push({ action: 'license.unassigned', before: { kinds: surplus }, after: null });
   }
   if ([...answers.values()].some((answer) => !answer.assigned && answer.why === 'cap' && answer.left))
-    await wakeOthers('assign-license', await store.wakeWaitingForSeats());
+    await serveTheLine(context);
   // Read back: the seat is true when the account shows it.
   const after = missing.length > 0 ? await account.findById(user.accountUserId) : user;
   const held = (after ?? user).licenses.map((license) => license.kind);

@@ -16,7 +16,7 @@ import {
   type WantedTask,
   wantsNothing,
 } from '../src/domain/tasks.ts';
-import type { StepContext, StepOutcome } from './step.ts';
+import { type StepContext, type StepOutcome, serveTheLine } from './step.ts';
 import { asked, askFor, closeTasks, wouldAsk } from './tasks.ts';
 
 const step = 'assign-license';
@@ -123,7 +123,7 @@ export async function licenseByTask(context: StepContext): Promise<StepOutcome> 
   if (plan) return { verdict: null, did, would: [wouldAsk(request)] };
   const answers = await claimAll(context, user.accountUserId, missing);
   if ([...answers.values()].some((answer) => !answer.assigned && answer.why === 'cap' && answer.left))
-    await context.wakeOthers(step, await store.wakeWaitingForSeats());
+    await serveTheLine(context);
   if ([...answers.values()].some((answer) => !answer.assigned)) {
     await closeTasks(context, [step], 'withdrawn', 'no seat is free');
     return { verdict: licenseVerdict(wish.licenses, answers), did };
@@ -222,7 +222,7 @@ async function giveBack(
     const said = task?.kind === 'take_seat' && task.saidBy && task.state === 'open';
     if (look?.seat === 'no' || (said && look?.seat !== 'yes')) {
       await note(kind, false, '');
-      await context.wakeOthers(step, await context.store.wakeWaitingForSeats());
+      await serveTheLine(context);
       context.did.push({ action: 'license.unassigned', before: { kind }, after: { by: said ? task.saidBy : 'seen' } });
     } else {
       left.push(kind);

@@ -8,7 +8,7 @@ import { decideOffboard, type OffboardAction, type OffboardSight } from '../src/
 import { type WantedTask, wantsNothing } from '../src/domain/tasks.ts';
 import { asUsherError } from '../src/errors.ts';
 import type { HistoryEntry } from '../src/ports.ts';
-import type { StepContext, StepDefinition, StepOutcome } from './step.ts';
+import { type StepContext, type StepDefinition, type StepOutcome, serveTheLine } from './step.ts';
 import { asked, askFor, closeTasks, wouldAsk } from './tasks.ts';
 
 export const offboard: StepDefinition = { step: 'offboard', condition: null, run };
@@ -275,7 +275,7 @@ async function askInOrder(
 
 /** What the ledger held goes back, and whoever waits looks again. */
 async function settleSeats(context: StepContext, sight: OffboardSight): Promise<void> {
-  const { person, account, store, policy, fence, wakeOthers } = context;
+  const { person, account, store, policy, fence } = context;
   const user = sight.user;
   const task = await store.currentTask(person.personId, 'offboard');
   if (task?.state === 'open')
@@ -291,7 +291,7 @@ async function settleSeats(context: StepContext, sight: OffboardSight): Promise<
     );
   // Whose user is gone has no seat either; what was only asked for goes in any case.
   await account.forgetSeats(person.personId, !user || policy.leavers.seat === 'after-hold' ? 'all' : 'reserved', fence);
-  await wakeOthers('assign-license', await store.wakeWaitingForSeats());
+  await serveTheLine(context);
   if (user && user.licenses.length > 0)
     context.did.push({
       action: 'license.unassigned',
@@ -300,11 +300,8 @@ async function settleSeats(context: StepContext, sight: OffboardSight): Promise<
     });
 }
 
-async function act(
-  { person, store, account, policy, fence, now, cause, wakeOthers }: StepContext,
-  action: OffboardAction,
-  sight: OffboardSight,
-): Promise<HistoryEntry | null> {
+async function act(context: StepContext, action: OffboardAction, sight: OffboardSight): Promise<HistoryEntry | null> {
+  const { person, store, account, policy, fence, now, cause } = context;
   const user = sight.user as AccountUser;
   switch (action.kind) {
     case 'block_sign_in':
@@ -350,7 +347,7 @@ async function act(
     }
     case 'free_seats':
       await account.freeSeats(user.accountUserId, action.kinds, fence);
-      await wakeOthers('assign-license', await store.wakeWaitingForSeats());
+      await serveTheLine(context);
       return { action: 'license.unassigned', before: { kinds: action.kinds }, after: null };
     case 'suspend':
       await account.suspendUser(user.accountUserId, fence);

@@ -30,7 +30,7 @@ import { assignLicense } from './assign-license.ts';
 import { checkDelegation } from './check-delegation.ts';
 import { createUser } from './create-user.ts';
 import { offboard } from './offboard.ts';
-import type { StepDefinition, StepOutcome, StepParts } from './step.ts';
+import { type StepDefinition, type StepOutcome, type StepParts, serveTheLine } from './step.ts';
 
 export interface RunnerParts extends StepParts {
   log: Log;
@@ -263,10 +263,10 @@ async function settle(
   if (settled && waiting.some((entry) => entry.type === 'License')) await endSeatTask(parts, fence);
   // A seat that was freed between the claim and this settlement woke somebody whose «none is left» was not written yet.
   if (settled && condition?.reason === 'no_seats_left' && (await parts.account.isSeatFreeFor(person.personId)))
-    await parts.wakeOthers('assign-license', await parts.store.wakeWaitingForSeats());
+    await serveTheLine(parts);
   // Whoever falls out of the line for a seat lets the others move up.
   if (settled && conditions.License.reason === 'no_seats_left' && waiting.some((entry) => entry.type === 'License'))
-    await parts.wakeOthers('assign-license', await parts.store.wakeWaitingForSeats());
+    await serveTheLine(parts);
   return settled;
 }
 
@@ -277,7 +277,7 @@ async function endSeatTask(parts: RunnerParts, fence: Parameters<StepParts['stor
   const closed = await store.closeTasks(fence, ['assign-license'], 'withdrawn', 'it waits for something else', null);
   if (closed.length === 0) return;
   await account.forgetSeats(fence.personId, 'reserved', fence);
-  await parts.wakeOthers('assign-license', await store.wakeWaitingForSeats());
+  await serveTheLine(parts);
 }
 
 /** Who left no longer has what was taken back; the conditions say so. */

@@ -51,3 +51,8 @@ export interface StepDefinition {
   condition: ConditionType | null;
   run(context: StepContext): Promise<StepOutcome>;
 }
+
+/** A seat came back, or a place in the line: whoever is next looks again. */
+export async function serveTheLine({ store, wakeOthers }: Pick<StepParts, 'store' | 'wakeOthers'>): Promise<void> {
+  await wakeOthers('assign-license', await store.wakeWaitingForSeats());
+}

@@ -118,7 +118,7 @@ export function openReconciler(parts: ReconcilerParts) {
 
   return {
     async reconcile(asked: Asked): Promise<string> {
-      if (running.size > 4) throw new UsherError('too_many', 'Four reconciliations run here already; wait for one.');
+      if (running.size >= 4) throw new UsherError('too_many', 'Four reconciliations run here already; wait for one.');
       return (await begin(asked)).runId;
     },
 

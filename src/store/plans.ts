@@ -81,9 +81,8 @@ export function planStore(pool: pg.Pool): PlanStore {
         pool,
         {
           name: 'decide-plan-items',
-          text: `with i as (update plan_items set state = $3, decided_by = $4 where run_id = $1 and state = 'waiting'
-                   and ($2::uuid[] is null or person_id = any ($2::uuid[])) returning person_id)
-                 select person_id from i`,
+          text: `update plan_items set state = $3, decided_by = $4 where run_id = $1 and state = 'waiting'
+                   and ($2::uuid[] is null or person_id = any ($2::uuid[])) returning 1`,
         },
         [runId, personIds, state, by],
       );
