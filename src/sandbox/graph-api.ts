@@ -394,18 +394,22 @@ const indexes = new WeakMap<Tenant, { length: number; byKey: Map<string, TenantU
 /** By object id or user principal name; Exchange's own resources also by any address. */
 function findUser(tenant: Tenant, key: string, byAddress: boolean): TenantUser | undefined {
   const wanted = key.toLowerCase();
-  // A large tenant is looked through by an index of its object ids; names and addresses may change under it.
+  const isNamed = (user: TenantUser) => user.objectId === wanted || user.userPrincipalName.toLowerCase() === wanted;
+  // A large tenant is looked through by an index; names may change under it, so what it finds is compared.
   let index = indexes.get(tenant);
   if (!index || index.length !== tenant.users.length) {
-    index = { length: tenant.users.length, byKey: new Map(tenant.users.map((user) => [user.objectId, user])) };
+    const keys = tenant.users.flatMap((user) => [
+      [user.userPrincipalName.toLowerCase(), user] as const,
+      [user.objectId, user] as const,
+    ]);
+    index = { length: tenant.users.length, byKey: new Map(keys) };
     indexes.set(tenant, index);
   }
-  const byId = index.byKey.get(wanted);
-  if (byId && tenant.users.length > 1000) return byId;
+  const known = index.byKey.get(wanted);
+  if (known && tenant.users.length > 1000 && isNamed(known)) return known;
   return tenant.users.find(
     (user) =>
-      user.objectId === wanted ||
-      user.userPrincipalName.toLowerCase() === wanted ||
+      isNamed(user) ||
       (byAddress &&
         (user.mail?.toLowerCase() === wanted ||
           user.proxyAddresses.some((address) => address.toLowerCase() === `smtp:${wanted}`))),

@@ -51,9 +51,9 @@ function manyUsers(count: number): TenantUser[] {
 }
 
 /** The sandbox as a process: what it costs must not be charged to who asks it. Told what to do on standard input, a line each. */
-export async function graphTenant(port: number, count: number): Promise<void> {
+export async function graphTenant(port: number, count: number, latency: number): Promise<void> {
   const tenant = newTenant(manyUsers(count));
-  tenant.latencyMs = latencyMs;
+  tenant.latencyMs = latency;
   await startSandbox(tenant, port);
   let text = '';
   for await (const chunk of process.stdin) {
@@ -84,11 +84,15 @@ interface Told {
   tooEarly: number;
 }
 
-async function openTenantProcess(count: number) {
+export async function openTenantProcess(count: number, latency = latencyMs) {
   const port = await freePort();
-  const child = spawn(process.execPath, ['dist/test/bench/main.js', 'graph-tenant', String(port), String(count)], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
+  const child = spawn(
+    process.execPath,
+    ['dist/test/bench/main.js', 'graph-tenant', ...[port, count, latency].map(String)],
+    {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    },
+  );
   const waiting: ((told: Told) => void)[] = [];
   let text = '';
   child.stdout.on('data', (chunk: Buffer) => {
