@@ -309,7 +309,8 @@ async function build(
       now,
       oneSource: policy.sources.filter((source) => source.kind === 'scim').length <= 1 && polled.length === 0,
     });
-    const importer = openImporter({ store, account, policy, hints, log, now });
+    const bulkHints = gatherHints(wakeUps, 20, (count) => metrics.hintsDropped.inc(count), 'bulk');
+    const importer = openImporter({ store, account, policy, hints: bulkHints, log, now });
     const requestLog = openRequestLog(store, log);
     const app = buildApp({
       scim: {
@@ -369,7 +370,7 @@ async function build(
     closers.push(async () => {
       await listening.close();
       clearInterval(touching);
-      await hints.flush();
+      await Promise.all([hints.flush(), bulkHints.flush()]);
       await requestLog.close();
       await access.flush().catch(() => undefined);
     });

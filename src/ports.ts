@@ -61,6 +61,8 @@ export interface KnownPerson {
   ready: boolean;
   /** How many changes of groups the wish has not been looked at under yet. */
   reconsider: number;
+  /** What was done to the account and is in no history yet: whoever did it died before it was settled. */
+  unrecorded: HistoryEntry[];
 }
 
 /** A SCIM resource (or any other source's row) as it is stored; `resource` is the canonical representation without id and meta. */
@@ -179,6 +181,12 @@ export interface PersonChange {
   shown: ShownAs;
 }
 
+/** Somebody new, if nobody else could be the same human. */
+export interface Stranger extends UserToWrite {
+  personId: string;
+  change: PersonChange;
+}
+
 export interface ShownAs {
   source: string;
   externalId: string | null;
@@ -252,6 +260,8 @@ export interface IntakeStore {
     ) => Promise<CreateDecision>,
     cause: Cause,
   ): Promise<StoredUser>;
+  /** Writes those whom nobody else could be; answers their resource ids. The others come by `createCorrelated`. */
+  createStrangers(source: string, strangers: Stranger[], cause: Cause): Promise<Set<string>>;
   findUser(source: string, resourceId: string): Promise<StoredUser | null>;
   findUsers(source: string, query: ListQuery): Promise<Page<StoredUser>>;
   /** The places of the rows `every`, 2 · `every`, ... in the default order. */
@@ -294,6 +304,8 @@ export interface Settlement {
     suspendedAt?: Date | null;
   };
   requiredConditions: string[];
+  /** How many of the `unrecorded` effects the history row tells; all when absent. */
+  told?: number;
 }
 
 /** A delegated mailbox whose delivery of meeting messages was not read for a week. */
@@ -310,9 +322,9 @@ export interface StepStore {
   load(personId: string): Promise<KnownPerson | null>;
   /** Takes the lane's lease and raises its fence; null when somebody else holds it. */
   claim(personId: string, lane: Lane, leaseSeconds: number): Promise<{ known: KnownPerson; fence: Fence } | null>;
-  /** Records and gives the lease back, in one statement. False, writing nothing, under a stale fence. */
-  settle(fence: Fence, settlement: Settlement, cause: Cause): Promise<boolean>;
-  /** What a step did before it was overtaken: done is done, and the history says so. */
+  /** Records and gives the lease back, in one statement; answers the person after it. Null, writing nothing, under a stale fence. */
+  settle(fence: Fence, settlement: Settlement, cause: Cause): Promise<KnownPerson | null>;
+  /** What a step did before it was overtaken, where the account does not keep it beside the effect: done is done, and the history says so. */
   recordEffects(personId: string, entry: HistoryEntry, cause: Cause): Promise<void>;
   release(fence: Fence): Promise<void>;
   /** Sets the person's timer from what the conditions say; `timer` is the leaver's clock, `retryAt` a fault's. */
@@ -592,9 +604,7 @@ export type UserPageDecision = (sight: {
   known(externalId: string): KnownDirectoryUser | null;
   memberships(resourceId: string): { id: string; externalId: string | null; name: string }[];
 }) => {
-  creates: (UserToWrite & {
-    personId: string;
-    change: PersonChange;
+  creates: (Stranger & {
     /** For a newcomer who could be somebody we know. */
     decide: Parameters<IntakeStore['createCorrelated']>[1];
   })[];
@@ -875,8 +885,10 @@ export interface Store
 // ------------------------------------------------------------------------------------------------------------------ the wake-up hints
 
 export interface WakeUps {
-  /** Best effort: a lost hint costs time, not data. Returns how many were dropped because the queue is full. */
-  hint(step: QueueName, ids: string[], urgent?: boolean): Promise<number>;
+  /** Best effort: a lost hint costs time, not data. Returns how many were dropped because the queue is full. `soon` unless told. */
+  hint(step: QueueName, ids: string[], way?: HintWay): Promise<number>;
+  /** How many `bulk` hints it takes now. */
+  room(step: QueueName): Promise<number>;
   waiting(step: QueueName): Promise<number>;
   /** Starts taking hints. The handler's failure is logged and forgotten: the sweeper brings the person back. */
   work(step: QueueName, concurrency: number, handle: (id: string) => Promise<void>): Promise<void>;
@@ -888,6 +900,9 @@ export interface WakeUps {
 }
 
 export type QueueName = Step | 'express';
+
+/** `now`: before everybody, however full the queue is. `soon`: a handful goes before whatever waits, more of them behind it. `bulk`: behind, and only as many as keep the others' way short. */
+export type HintWay = 'bulk' | 'soon' | 'now';
 
 // -------------------------------------------------------------------------------------------------------------- the scheduling account
 
@@ -945,6 +960,8 @@ export interface AccountCapabilities {
   keepsWaitingList: boolean;
   /** It can tell how many seats were bought. */
   knowsPools: boolean;
+  /** What is done is kept in the transaction that does it, until the history has it. */
+  keepsEffects: boolean;
 }
 
 export interface LicenseCounts {

@@ -1,6 +1,14 @@
 /** The worker side: one consumer per queue, the sweeper over the due list, and the express lane. */
 import { leaverTimer, nextSteps } from '../src/domain/next-steps.ts';
-import { queueConcurrency, queueNames, sweepBatch, sweepEveryMs } from '../src/jobs.ts';
+import {
+  pacedConcurrency,
+  queueConcurrency,
+  queueNames,
+  sweepAtLeast,
+  sweepBatch,
+  sweepEveryMs,
+  sweepSoonMs,
+} from '../src/jobs.ts';
 import type { QueueName, WakeUps } from '../src/ports.ts';
 import { openDeliveryPass } from './delivery-pass.ts';
 import { openRunner, type RunnerParts } from './run-step.ts';
@@ -13,6 +21,9 @@ export interface WorkersParts extends Omit<RunnerParts, 'wakeOthers'> {
   /** A new look at people whose groups changed. */
   reconsider(personIds: string[]): Promise<void>;
 }
+
+/** What a sweep fills. */
+const sweptQueues = queueNames.filter((name) => name !== 'express');
 
 export interface RunningWorkers {
   close(): Promise<void>;
@@ -29,9 +40,12 @@ export async function startWorkers(parts: WorkersParts, only: QueueName[] = queu
   });
   const watch = openWatch(parts);
   let jobs = 0;
+  let filledAt = 0;
 
   for (const name of only) {
-    await wakeUps.work(name, queueConcurrency[name], async (id) => {
+    const paced = parts.account.pace !== null && name !== 'check-delegation';
+    const concurrency = Math.min(queueConcurrency[name], paced ? pacedConcurrency : Number.POSITIVE_INFINITY);
+    await wakeUps.work(name, concurrency, async (id) => {
       jobs += 1;
       // Somebody waits for an express result; everything else gives way.
       if (name === 'express') return runExpress(id);
@@ -47,9 +61,15 @@ export async function startWorkers(parts: WorkersParts, only: QueueName[] = queu
     await store.finishProvision(provisionId, result);
   }
 
-  /** Everybody whose time has come is hinted again: this is what makes a lost hint cost time only. */
-  async function sweep(): Promise<void> {
-    let due = await store.takeDue(sweepBatch);
+  /** Everybody whose time has come is hinted again: this is what makes a lost hint cost time only. Answers whether more of them may wait. */
+  async function sweep(): Promise<boolean> {
+    // Who is taken and then not hinted waits a quarter of a minute for nothing; but one queue that does not move holds up no other.
+    const rooms = await Promise.all(sweptQueues.map((name) => wakeUps.room(name)));
+    const isTime = Date.now() - filledAt >= sweepEveryMs;
+    const room = Math.max(isTime ? sweepAtLeast : 0, Math.min(sweepBatch, ...rooms));
+    if (room >= sweepAtLeast) filledAt = Date.now();
+    let due = room > 0 ? await store.takeDue(room) : [];
+    const more = room < sweepBatch || due.length === room;
     const marked = due.filter((known) => known.reconsider > 0).map((known) => known.person.personId);
     if (marked.length > 0) {
       await parts.reconsider(marked);
@@ -57,20 +77,24 @@ export async function startWorkers(parts: WorkersParts, only: QueueName[] = queu
       due = [...due.filter((known) => known.reconsider === 0), ...fresh.filter((known) => known !== null)];
     }
     const byStep = new Map<QueueName, string[]>();
+    const early: Promise<void>[] = [];
     for (const { person, conditions } of due) {
       const steps = nextSteps(person, conditions, parts.policy, parts.now());
       // Nothing due by the rules: the timer was set early; it is set anew.
       if (steps.length === 0)
-        await store.rest(
-          person.personId,
-          person.generation,
-          leaverTimer(person, parts.policy, parts.now()),
-          parts.policy.delegation,
+        early.push(
+          store.rest(
+            person.personId,
+            person.generation,
+            leaverTimer(person, parts.policy, parts.now()),
+            parts.policy.delegation,
+          ),
         );
       for (const step of steps) byStep.set(step, [...(byStep.get(step) ?? []), person.personId]);
     }
+    await Promise.all(early);
     for (const [step, ids] of byStep) {
-      const dropped = await wakeUps.hint(step, ids);
+      const dropped = await wakeUps.hint(step, ids, 'bulk');
       if (dropped > 0) parts.metrics.hintsDropped.inc(dropped);
     }
     parts.metrics.sweptBack.inc(due.length);
@@ -79,10 +103,11 @@ export async function startWorkers(parts: WorkersParts, only: QueueName[] = queu
       await wakeUps.hint(
         'express',
         provisions.map((provision) => provision.provisionId),
-        true,
+        'now',
       );
     await store.expireHeldRemovals();
     await watch();
+    return more;
   }
 
   const deliveries = parts.calendars
@@ -91,17 +116,20 @@ export async function startWorkers(parts: WorkersParts, only: QueueName[] = queu
   let stopped = false;
   let sweeping: Promise<void> = Promise.resolve();
   let timer: NodeJS.Timeout | undefined;
-  const plan = () => {
-    timer = setTimeout(() => {
-      sweeping = sweep()
-        .catch((error: unknown) => log.warn({ err: error }, 'the sweep failed; it is tried again'))
-        .finally(() => {
-          if (!stopped) plan();
-        });
-    }, sweepEveryMs);
+  const sweepAndPlan = async (): Promise<void> => {
+    const more = await sweep().catch((error: unknown) => {
+      log.warn({ err: error }, 'the sweep failed; it is tried again');
+      return false;
+    });
+    if (stopped) return;
+    timer = setTimeout(
+      () => {
+        sweeping = sweepAndPlan();
+      },
+      more ? sweepSoonMs : sweepEveryMs,
+    );
   };
-  sweeping = sweep().catch((error: unknown) => log.warn({ err: error }, 'the sweep failed; it is tried again'));
-  plan();
+  sweeping = sweepAndPlan();
 
   return {
     async close() {

@@ -61,31 +61,34 @@ export function openRunner(parts: RunnerParts) {
 async function wake(parts: RunnerParts, first: Step, personId: string, jobId: string): Promise<void> {
   const cause: Cause = { actor: 'usher', by: `job:${jobId}` };
   const ran = new Set<string>();
-  for (;;) {
-    const known = await parts.store.load(personId);
-    if (!known) return;
+  for (let known = await parts.store.load(personId); known; ) {
+    const { person } = known;
     // A walk takes each step once for one wish: what is still due after it ran waits for something else than us.
-    const due = nextSteps(known.person, known.conditions, parts.policy, parts.now()).filter(
-      (candidate) => !ran.has(`${candidate}@${known.person.generation}`),
+    const due = nextSteps(person, known.conditions, parts.policy, parts.now()).filter(
+      (candidate) => !ran.has(`${candidate}@${person.generation}`),
     );
     // Its own step first; then any other that writes to the account. Mailbox checks keep to their own queue, which paces them.
     const step = due.includes(first) ? first : due.find((candidate) => laneOf(candidate) === 'account');
     if (!step) {
-      await parts.store.rest(
-        personId,
-        known.person.generation,
-        leaverTimer(known.person, parts.policy, parts.now()),
-        parts.policy.delegation,
-      );
+      // Whoever runs what is still due sets the timer; until then the one of the hint stands.
+      if (due.length === 0) await rest(parts, known);
       return;
     }
-    ran.add(`${step}@${known.person.generation}`);
-    const result = await runOne(parts, step, personId, cause, { plan: false, force: false });
+    ran.add(`${step}@${person.generation}`);
+    const outcome = await runOne(parts, step, personId, cause, { plan: false, force: false });
     // Somebody else works on this person, or the step must wait: whoever finishes last looks again.
-    if (result === 'busy') return;
-    if (result.outcome === 'failed') return;
+    if (outcome === 'busy' || outcome.result.outcome === 'failed') return;
+    known = outcome.after ?? (await parts.store.load(personId));
   }
 }
+
+const rest = (parts: RunnerParts, { person }: KnownPerson): Promise<void> =>
+  parts.store.rest(
+    person.personId,
+    person.generation,
+    leaverTimer(person, parts.policy, parts.now()),
+    parts.policy.delegation,
+  );
 
 async function provision(
   parts: RunnerParts,
@@ -115,12 +118,7 @@ async function provision(
     end.person.generation === start.person.generation &&
     end.person.lifecycle === start.person.lifecycle
   )
-    await parts.store.rest(
-      personId,
-      end.person.generation,
-      leaverTimer(end.person, parts.policy, parts.now()),
-      parts.policy.delegation,
-    );
+    await rest(parts, end);
   return { ready: end?.ready ?? false, steps: results };
 }
 
@@ -135,7 +133,7 @@ async function runPatiently(
   const until = Date.now() + (leaseSeconds + 5) * 1000;
   for (;;) {
     const result = await runOne(parts, step, personId, cause, { plan, force: true });
-    if (result !== 'busy') return result;
+    if (result !== 'busy') return result.result;
     if (Date.now() > until)
       return { step, outcome: 'failed', reason: 'conflict', message: 'Another worker holds this person.', tookMs: 0 };
     await new Promise((resolve) => setTimeout(resolve, 100));
@@ -160,13 +158,19 @@ function waitsFor(
   return null;
 }
 
+interface Ran {
+  result: StepResult;
+  /** The person as the settlement left them; null where nothing was settled. */
+  after: KnownPerson | null;
+}
+
 async function runOne(
   parts: RunnerParts,
   step: Step,
   personId: string,
   cause: Cause,
   options: { plan: boolean; force: boolean },
-): Promise<StepResult | 'busy'> {
+): Promise<Ran | 'busy'> {
   const startedAt = performance.now();
   const claimed = await parts.store.claim(personId, laneOf(step), leaseSeconds);
   if (!claimed) return 'busy';
@@ -183,8 +187,10 @@ async function runOne(
     : nextSteps(person, conditions, parts.policy, parts.now()).includes(step);
   if (!stillDue) {
     await parts.store.release(fence);
-    return done('nothing_to_do', null, 'Nothing is due.');
+    return { result: done('nothing_to_do', null, 'Nothing is due.'), after: null };
   }
+  // What somebody did who died before it was settled is told with what is done now.
+  const unrecorded = fence.lane === 'account' ? known.unrecorded : [];
   const did: HistoryEntry[] = [];
   try {
     // Somebody at the screen first, then who is not Ready yet, then looks at what stands.
@@ -200,20 +206,22 @@ async function runOne(
     const outcome = await timeBoxed(definitions[step].run(context));
     if (options.plan) {
       await parts.store.release(fence);
-      return planned(outcome, done);
+      return { result: planned(outcome, done), after: null };
     }
-    const settled = await settle(parts, step, known, fence, outcome, cause);
-    if (!settled) {
+    const whole = { ...outcome, did: [...unrecorded, ...outcome.did] };
+    const after = await settle(parts, step, known, fence, whole, cause);
+    if (!after) {
       await recordEffects(parts, step, known, outcome.did, cause);
       return 'busy';
     }
-    return concluded(outcome, done);
+    return { result: concluded(outcome, done), after };
   } catch (thrown) {
-    return fail(parts, step, known, fence, asUsherError(thrown), did, cause, done);
+    const error = asUsherError(thrown);
+    return { result: await fail(parts, step, known, fence, error, did, cause, done), after: null };
   }
 }
 
-/** Overtaken after it acted: what the account committed is in the history all the same. */
+/** Overtaken after it acted: what the account committed is in the history all the same, by whoever overtook where the account keeps it, else here. */
 async function recordEffects(
   parts: RunnerParts,
   step: Step,
@@ -221,6 +229,7 @@ async function recordEffects(
   did: HistoryEntry[],
   cause: Cause,
 ): Promise<void> {
+  if (parts.account.capabilities.keepsEffects) return;
   const entry = historyOf(step, conditions, null, [], { verdict: null, did });
   if (did.length > 0 && entry) await parts.store.recordEffects(person.personId, entry, cause);
 }
@@ -240,7 +249,7 @@ async function settle(
   fence: Parameters<StepParts['store']['settle']>[0],
   outcome: StepOutcome,
   cause: Cause,
-): Promise<boolean> {
+): Promise<KnownPerson | null> {
   const condition =
     step === 'offboard' || !outcome.verdict
       ? null
@@ -388,24 +397,37 @@ async function fail(
   known: KnownPerson,
   fence: Parameters<StepParts['store']['settle']>[0],
   error: UsherError,
-  did: HistoryEntry[],
+  ownDid: HistoryEntry[],
   cause: Cause,
   done: Done,
 ): Promise<StepResult> {
   const { person, conditions } = known;
   if (error.code === 'fence_lost') {
-    await recordEffects(parts, step, known, did, cause);
+    await recordEffects(parts, step, known, ownDid, cause);
     return done('failed', 'conflict', error.row.title);
   }
   if (error.row.queue === 'retry' || error.row.queue === 'circuit')
     parts.log.warn({ err: error, step, personId: person.personId, code: error.code }, 'step failed; it is tried again');
   if (error.code === 'database_unavailable') return done('failed', error.code, error.row.title);
   try {
+    // Of effects that may have come late, the account's own word says which were done.
+    const kept =
+      fence.lane === 'account' && parts.account.capabilities.keepsEffects
+        ? ((await parts.store.load(person.personId))?.unrecorded ?? [])
+        : null;
+    const did = kept ?? ownDid;
+    const told = kept ? { told: kept.length } : {};
     if (step === 'offboard') {
       const effects = historyOf(step, conditions, null, [], { verdict: null, did });
       await parts.store.settle(
         fence,
-        { conditions: [], heldBack: [], history: effects, requiredConditions: requiredConditions(parts.policy) },
+        {
+          conditions: [],
+          heldBack: [],
+          history: effects,
+          requiredConditions: requiredConditions(parts.policy),
+          ...told,
+        },
         cause,
       );
       await parts.store.rest(
@@ -441,6 +463,7 @@ async function fail(
                 }
               : null,
         requiredConditions: requiredConditions(parts.policy),
+        ...told,
       },
       cause,
     );

@@ -11,11 +11,21 @@ import type { AccountPage, AccountUser } from '../domain/account.ts';
 import { foldAddress } from '../domain/email-address.ts';
 import { schedulingLicense } from '../domain/license.ts';
 import { UsherError } from '../errors.ts';
-import { newId } from '../ids.ts';
-import type { AccountCapabilities, NewAccountUser, SchedulingAccount } from '../ports.ts';
-import { type AccountDatabase, type AccountSettings, change, fenced } from './database.ts';
-import { assignPage, disablePagesOf, mustBeLicensed, type PageRow, pageFrom } from './pages.ts';
+import type { AccountCapabilities, HistoryEntry, NewAccountUser, SchedulingAccount, SeatClaim } from '../ports.ts';
+import { together } from '../together.ts';
+import { type AccountDatabase, type AccountSettings, change, effectsTogether, fenced } from './database.ts';
 import {
+  assignPage,
+  disablePagesOf,
+  insertPages,
+  mustBeLicensed,
+  type NewPage,
+  type PageRow,
+  pageFrom,
+} from './pages.ts';
+import {
+  type Claimed,
+  claimFreeSeats,
   claimSeat,
   isSeatFreeFor,
   leaveLines,
@@ -28,7 +38,7 @@ import {
   applyChanges,
   endSignIn,
   guardLastAdministrator,
-  insertUser,
+  insertUsers,
   remainingText,
   removeUser,
   selectUser,
@@ -55,21 +65,110 @@ export const builtinSteps: AccountCapabilities['steps'] = {
   },
 };
 
+/** What is kept beside an effect until the history has it. */
+const did = (action: string, after: unknown) => (): HistoryEntry => ({ action, before: null, after });
+
 /** A built-in account does by itself what others can only be looked at for. */
 const neverAsked = (): Promise<never> =>
   Promise.reject(new UsherError('internal', 'The built-in account is written to, not looked at.'));
 
 export function openBuiltinAccount(database: AccountDatabase, settings: AccountSettings): SchedulingAccount {
-  const one = async (name: string, where: string, values: unknown[]): Promise<AccountUser | null> => {
-    const rows = await database.query<UserRow>(`account-user-by-${name}`, `${selectUser} where ${where}`, values);
-    return rows[0] ? userFrom(rows[0]) : null;
-  };
-  const findById = (accountUserId: string) => one('id', 'u.account_user_id = $1', [accountUserId]);
+  const usersBy = (column: 'person_id' | 'email_key' | 'account_user_id', type: 'uuid' | 'text') =>
+    together<string, AccountUser | null>({
+      all: async (keys) => {
+        const rows = await database.query<UserRow>(
+          `account-users-by-${column}`,
+          `${selectUser} where u.${column} = any ($1::${type}[])`,
+          [keys],
+        );
+        const found = new Map(rows.map((row) => [row[column], row]));
+        return keys.map((key) => {
+          const row = found.get(key);
+          return row ? userFrom(row) : null;
+        });
+      },
+    });
+  const findByKey = usersBy('person_id', 'uuid');
+  const findByFolded = usersBy('email_key', 'text');
+  const findById = usersBy('account_user_id', 'uuid');
+  const pageNamed = together<string, AccountPage | null>({
+    all: async (names) => {
+      const rows = await database.query<PageRow>(
+        'pages-named',
+        'select * from account_pages where link_name = any ($1::text[])',
+        [names],
+      );
+      const found = new Map(rows.map((row) => [row.link_name, pageFrom(row)]));
+      return names.map((name) => found.get(name) ?? null);
+    },
+  });
   const mustFind = async (accountUserId: string): Promise<AccountUser> => {
     const user = await findById(accountUserId);
     if (!user) throw new UsherError('not_found', `The account has no user ${accountUserId}.`);
     return user;
   };
+
+  const made = (user: NewAccountUser, accountUserId: string): HistoryEntry => ({
+    action: 'user.created',
+    before: null,
+    after: { accountUserId, name: user.name, email: user.email, role: user.role },
+  });
+  const create = effectsTogether<NewAccountUser, string | null>(
+    database,
+    async (client, users) => {
+      const ids = await insertUsers(client, users);
+      return users.map((user, index) => {
+        const id = ids[index] ?? null;
+        return { answer: id, entry: id === null ? null : made(user, id) };
+      });
+    },
+    (user, fence) =>
+      fenced(
+        database,
+        fence,
+        async (client) => (await insertUsers(client, [user]))[0] ?? null,
+        (id) => (id === null ? null : made(user, id)),
+      ),
+  );
+
+  const given = (answer: Claimed, { kind }: SeatClaim): HistoryEntry | null =>
+    answer.assigned && !answer.already ? { action: 'license.assigned', before: null, after: { kind } } : null;
+  const claim = effectsTogether<SeatClaim, Claimed>(
+    database,
+    async (client, claims) =>
+      (await claimFreeSeats(client, claims)).map((answer, index) => ({
+        answer,
+        entry: given(answer, claims[index] as SeatClaim),
+      })),
+    (seat, fence) =>
+      fenced(
+        database,
+        fence,
+        (client) => claimSeat(client, seat),
+        (answer) => given(answer, seat),
+      ),
+  );
+
+  const newPage = ({ linkName, ownerId }: NewPage): HistoryEntry => ({
+    action: 'page.created',
+    before: null,
+    after: { linkName, owner: ownerId },
+  });
+  const makePage = effectsTogether<NewPage, boolean>(
+    database,
+    async (client, pages) =>
+      (await insertPages(client, pages)).map((answer, index) => ({
+        answer,
+        entry: answer ? newPage(pages[index] as NewPage) : null,
+      })),
+    (page, fence) =>
+      fenced(
+        database,
+        fence,
+        async (client) => (await insertPages(client, [page]))[0] ?? false,
+        (isNew) => (isNew ? newPage(page) : null),
+      ),
+  );
 
   const account: SchedulingAccount = {
     kind: 'builtin',
@@ -90,119 +189,158 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
       makesPageForNewUser: false,
       keepsWaitingList: true,
       knowsPools: true,
+      keepsEffects: true,
     },
 
     async findByPerson(personId, accountUserId) {
-      return (await one('person', 'u.person_id = $1', [personId])) ?? (accountUserId ? findById(accountUserId) : null);
+      return (await findByKey(personId)) ?? (accountUserId ? findById(accountUserId) : null);
     },
-    findByEmail: (email) => one('email', 'u.email_key = $1', [foldAddress(email)]),
+    findByEmail: (email) => findByFolded(foldAddress(email)),
     findById,
 
     async createUser(user: NewAccountUser, fence) {
-      await fenced(database, fence, (client) => insertUser(client, user));
-      const made = await one('person', 'u.person_id = $1', [user.personId]);
-      if (!made) throw new UsherError('internal', 'The user that was just made is gone.');
-      return made;
+      await create(user, fence);
+      const found = await findByKey(user.personId);
+      if (!found) throw new UsherError('internal', 'The user that was just made is gone.');
+      return found;
     },
 
     async adoptUser(accountUserId, personId, changes, fence) {
-      await fenced(database, fence, async (client) => {
-        const { rowCount } = await client.query(
-          'update account_users set person_id = $2 where account_user_id = $1 and (person_id is null or person_id = $2)',
-          [accountUserId, personId],
-        );
-        if (!rowCount) throw new UsherError('account_refused', 'The user belongs to another person already.');
-        // One place a human: the one by hand is the person's from now on.
-        await client.query(
-          `update account_waiting w set person_id = $2 where account_user_id = $1
+      await fenced(
+        database,
+        fence,
+        async (client) => {
+          const { rowCount } = await client.query(
+            'update account_users set person_id = $2 where account_user_id = $1 and (person_id is null or person_id = $2)',
+            [accountUserId, personId],
+          );
+          if (!rowCount) throw new UsherError('account_refused', 'The user belongs to another person already.');
+          // One place a human: the one by hand is the person's from now on.
+          await client.query(
+            `update account_waiting w set person_id = $2 where account_user_id = $1
              and not exists (select 1 from account_waiting o where o.kind = w.kind and o.person_id = $2)`,
-          [accountUserId, personId],
-        );
-        await client.query('delete from account_waiting where account_user_id = $1 and person_id <> $2', [
-          accountUserId,
-          personId,
-        ]);
-        await applyChanges(client, accountUserId, changes, settings);
-      });
+            [accountUserId, personId],
+          );
+          await client.query('delete from account_waiting where account_user_id = $1 and person_id <> $2', [
+            accountUserId,
+            personId,
+          ]);
+          await applyChanges(client, accountUserId, changes, settings);
+        },
+        did('user.adopted', { accountUserId, ...changes }),
+      );
       return mustFind(accountUserId);
     },
 
     async updateUser(accountUserId, changes, fence) {
-      await fenced(database, fence, (client) => applyChanges(client, accountUserId, changes, settings));
+      await fenced(
+        database,
+        fence,
+        (client) => applyChanges(client, accountUserId, changes, settings),
+        did('user.updated', changes),
+      );
       return mustFind(accountUserId);
     },
 
     async exchangeEmails(accountUserId, otherId, seen, fence) {
-      const done = await fenced(database, fence, async (client) => {
-        // In one order: the other's step may do the same at this moment, and what it did must not be undone.
-        const { rows } = await client.query<{ account_user_id: string; email: string }>(
-          `select account_user_id, email from account_users where account_user_id = any ($1::uuid[]) order by account_user_id for update`,
-          [[accountUserId, otherId]],
-        );
-        const emailOf = (id: string) => rows.find((row) => row.account_user_id === id)?.email;
-        if (emailOf(accountUserId) === seen.other && emailOf(otherId) === seen.own) return true;
-        if (emailOf(accountUserId) !== seen.own || emailOf(otherId) !== seen.other) return false;
-        await client.query(
-          `update account_users u set email = o.email, email_key = o.email_key from account_users o
+      const done = await fenced(
+        database,
+        fence,
+        async (client) => {
+          // In one order: the other's step may do the same at this moment, and what it did must not be undone.
+          const { rows } = await client.query<{ account_user_id: string; email: string }>(
+            `select account_user_id, email from account_users where account_user_id = any ($1::uuid[]) order by account_user_id for update`,
+            [[accountUserId, otherId]],
+          );
+          const emailOf = (id: string) => rows.find((row) => row.account_user_id === id)?.email;
+          if (emailOf(accountUserId) === seen.other && emailOf(otherId) === seen.own) return true;
+          if (emailOf(accountUserId) !== seen.own || emailOf(otherId) !== seen.other) return false;
+          await client.query(
+            `update account_users u set email = o.email, email_key = o.email_key from account_users o
            where (u.account_user_id, o.account_user_id) in (($1, $2), ($2, $1))`,
-          [accountUserId, otherId],
-        );
-        await voidLinks(client, [accountUserId, otherId]);
-        return true;
-      });
+            [accountUserId, otherId],
+          );
+          await voidLinks(client, [accountUserId, otherId]);
+          return true;
+        },
+        (done) => (done ? did('user.emails_exchanged', { email: seen.other })() : null),
+      );
       if (!done) throw new UsherError('conflict', 'The addresses changed at the same time.');
     },
 
     async blockSignIn(accountUserId, fence) {
-      await fenced(database, fence, async (client) => {
-        await client.query('update account_users set sign_in_blocked = true where account_user_id = $1', [
-          accountUserId,
-        ]);
-        await endSignIn(client, accountUserId);
-      });
+      await fenced(
+        database,
+        fence,
+        async (client) => {
+          await client.query('update account_users set sign_in_blocked = true where account_user_id = $1', [
+            accountUserId,
+          ]);
+          await endSignIn(client, accountUserId);
+        },
+        did('sign_in.blocked', null),
+      );
     },
 
     async suspendUser(accountUserId, fence) {
-      await fenced(database, fence, async (client) => {
-        await guardLastAdministrator(client, accountUserId, settings, 'suspended');
-        await client.query(
-          'update account_users set suspended = true, sign_in_blocked = true where account_user_id = $1',
-          [accountUserId],
-        );
-        await endSignIn(client, accountUserId);
-      });
+      await fenced(
+        database,
+        fence,
+        async (client) => {
+          await guardLastAdministrator(client, accountUserId, settings, 'suspended');
+          await client.query(
+            'update account_users set suspended = true, sign_in_blocked = true where account_user_id = $1',
+            [accountUserId],
+          );
+          await endSignIn(client, accountUserId);
+        },
+        did('user.suspended', null),
+      );
     },
 
     async restoreUser(accountUserId, fence) {
-      await fenced(database, fence, (client) =>
-        client.query('update account_users set suspended = false, sign_in_blocked = false where account_user_id = $1', [
-          accountUserId,
-        ]),
+      await fenced(
+        database,
+        fence,
+        (client) =>
+          client.query(
+            'update account_users set suspended = false, sign_in_blocked = false where account_user_id = $1',
+            [accountUserId],
+          ),
+        did('user.restored', null),
       );
     },
 
     async deleteUser(accountUserId, heirId, fence) {
-      await fenced(database, fence, (client) =>
-        removeUser(client, accountUserId, { heirId, actingId: null }, settings),
+      await fenced(
+        database,
+        fence,
+        (client) => removeUser(client, accountUserId, { heirId, actingId: null }, settings),
+        did('user.deleted_from_account', { heirId }),
       );
     },
 
-    async claimSeat(claim, fence) {
-      const answer = await fenced(database, fence, (client) => claimSeat(client, claim));
+    async claimSeat(seat, fence) {
+      const answer = await claim(seat, fence);
       if (answer.assigned || answer.why !== 'pool') return answer;
-      return { ...answer, place: await placeInLine(database, claim.kind, claim.personId, claim.since) };
+      return { ...answer, place: await placeInLine(database, seat.kind, seat.personId, seat.since) };
     },
 
     isSeatFreeFor: (personId) => isSeatFreeFor(database, personId),
 
     async freeSeats(accountUserId, kinds, fence) {
-      await fenced(database, fence, async (client) => {
-        await guardLastAdministrator(client, accountUserId, settings, 'unlicensed', kinds);
-        await lockLicenses(client, accountUserId, kinds);
-        // Before the license: an enabled page leans on it.
-        if (kinds.includes(schedulingLicense)) await disablePagesOf(client, accountUserId, 'license');
-        await releaseSeats(client, accountUserId, kinds);
-      });
+      await fenced(
+        database,
+        fence,
+        async (client) => {
+          await guardLastAdministrator(client, accountUserId, settings, 'unlicensed', kinds);
+          await lockLicenses(client, accountUserId, kinds);
+          // Before the license: an enabled page leans on it.
+          if (kinds.includes(schedulingLicense)) await disablePagesOf(client, accountUserId, 'license');
+          return releaseSeats(client, accountUserId, kinds);
+        },
+        (freed) => (freed.length > 0 ? did('license.unassigned', { kinds: freed })() : null),
+      );
     },
 
     async leaveWaitingList(personId, byHandToo) {
@@ -216,11 +354,8 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
     },
 
     async pagesNamed(linkNames) {
-      return (
-        await database.query<PageRow>('pages-named', 'select * from account_pages where link_name = any($1::text[])', [
-          linkNames,
-        ])
-      ).map(pageFrom);
+      const pages = await Promise.all([...new Set(linkNames)].map((name) => pageNamed(name)));
+      return pages.filter((page) => page !== null);
     },
 
     async pagesOwnedBy(accountUserId) {
@@ -234,35 +369,39 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
     },
 
     async assignPage(pageId, fromId, toId, enable, fence) {
-      const assigned = await fenced(database, fence, async (client) => {
-        if (enable) await mustBeLicensed(client, toId);
-        return assignPage(client, pageId, fromId, toId, enable, 'usher');
-      });
+      const assigned = await fenced(
+        database,
+        fence,
+        async (client) => {
+          if (enable) await mustBeLicensed(client, toId);
+          return assignPage(client, pageId, fromId, toId, enable, 'usher');
+        },
+        (done) => (done ? did('page.assigned', { pageId, from: fromId, owner: toId, enabled: enable })() : null),
+      );
       if (!assigned) throw new UsherError('conflict', 'The page has another owner by now.');
     },
 
     async createPage(linkName, ownerId, fence) {
-      await fenced(database, fence, async (client) => {
-        await mustBeLicensed(client, ownerId);
-        await client.query(
-          `insert into account_pages (page_id, link_name, owner_id, enabled, created_by) values ($1, $2, $3, true, 'usher') on conflict (link_name) do nothing`,
-          [newId(), linkName, ownerId],
-        );
-      });
+      await makePage({ linkName, ownerId }, fence);
     },
 
     async enablePage(pageId, fence) {
-      await fenced(database, fence, async (client) => {
-        const { rows } = await client.query<{ owner_id: string }>(
-          'select owner_id from account_pages where page_id = $1 for update',
-          [pageId],
-        );
-        if (rows[0]) await mustBeLicensed(client, rows[0].owner_id);
-        await client.query(
-          'update account_pages set enabled = true, disabled_by = null, disabled_why = null where page_id = $1',
-          [pageId],
-        );
-      });
+      await fenced(
+        database,
+        fence,
+        async (client) => {
+          const { rows } = await client.query<{ owner_id: string }>(
+            'select owner_id from account_pages where page_id = $1 for update',
+            [pageId],
+          );
+          if (rows[0]) await mustBeLicensed(client, rows[0].owner_id);
+          await client.query(
+            'update account_pages set enabled = true, disabled_by = null, disabled_why = null where page_id = $1',
+            [pageId],
+          );
+        },
+        did('page.enabled', { pageId }),
+      );
     },
 
     async remainingAdministrator(exceptId) {

@@ -23,7 +23,7 @@ import {
   serveLine,
   waitingLine,
 } from './seats.ts';
-import { applyChanges, endSignIn, guardLastAdministrator, guardRoleChoice, insertUser, removeUser } from './users.ts';
+import { applyChanges, endSignIn, guardLastAdministrator, guardRoleChoice, insertUsers, removeUser } from './users.ts';
 
 interface Row {
   account_user_id: string;
@@ -255,7 +255,7 @@ export function userActs(database: AccountDatabase, settings: AccountSettings): 
       return change(database, (client) =>
         once(client, act, async () => {
           if (wish.role) await guardRoleChoice(client);
-          const made = await insertUser(client, { ...wish, personId: null, role: wish.role ?? 'Member' });
+          const [made] = await insertUsers(client, [{ ...wish, personId: null, role: wish.role ?? 'Member' }]);
           if (!made) throw new UsherError('internal', 'The user was not made.');
           for (const kind of new Set(wish.licenses))
             mustBeAssigned(kind, await assignByHand(client, made, null, kind, false));

@@ -2,7 +2,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import { type ErrorCode, UsherError } from '../errors.ts';
-import type { Fence } from '../ports.ts';
+import type { Fence, HistoryEntry } from '../ports.ts';
+import { together } from '../together.ts';
 
 export interface AccountDatabase {
   query<R extends pg.QueryResultRow>(name: string, text: string, values: unknown[]): Promise<R[]>;
@@ -45,19 +46,97 @@ export async function change<T>(database: AccountDatabase, work: (client: pg.Poo
   }
 }
 
-/** A step's transaction: the person's row is locked and compared first, so that a takeover waits for it and a late write is rolled back. */
+/**
+ * A step's transaction: the person's row is locked and compared first, so that a takeover waits for it and a late write is rolled back. What was done is
+ * kept on that row, in the same transaction, until the settlement brings it into the history.
+ */
 export function fenced<T>(
   database: AccountDatabase,
   fence: Fence,
   work: (client: pg.PoolClient) => Promise<T>,
+  done: (result: T) => HistoryEntry | null = () => null,
 ): Promise<T> {
   return change(database, async (client) => {
-    const { rowCount } = await client.query({
-      name: `fence-${fence.lane}`,
-      text: `select 1 from people where person_id = $1 and ${fence.lane}_fence = $2 for no key update`,
-      values: [fence.personId, fence.number],
-    });
-    if (!rowCount) throw new UsherError('fence_lost', 'Another worker works on this person by now.');
-    return work(client);
+    const holds = await lockHolders(client, [fence]);
+    if (!holds.has(fence.personId)) throw fenceLost();
+    const result = await work(client);
+    const entry = done(result);
+    if (entry) await keepUnrecorded(client, [{ personId: fence.personId, entry }]);
+    return result;
+  });
+}
+
+/** An effect of one person, with the fence it is done under. */
+export interface Effect<T> {
+  fence: Fence;
+  value: T;
+}
+
+/** What came of an effect among others, and what of it the history is to say. */
+export interface Effected<R> {
+  answer: R;
+  entry: HistoryEntry | null;
+}
+
+/**
+ * Effects of many people in one transaction. `work` answers in the order of what it is given, or throws what it can not do for all; then each is done
+ * `alone`, as is whoever comes alone.
+ */
+export function effectsTogether<T, R>(
+  database: AccountDatabase,
+  work: (client: pg.PoolClient, values: T[]) => Promise<Effected<R>[]>,
+  alone: (value: T, fence: Fence) => Promise<R>,
+): (value: T, fence: Fence) => Promise<R> {
+  const load = together<Effect<T>, R>({
+    alone: ({ value, fence }) => alone(value, fence),
+    most: 100,
+    all: (effects) =>
+      database.transaction(async (client) => {
+        const holds = await lockHolders(
+          client,
+          effects.map(({ fence }) => fence),
+        );
+        const held = effects.filter(({ fence }) => holds.has(fence.personId));
+        const answers = await work(
+          client,
+          held.map(({ value }) => value),
+        );
+        const results = new Map(held.map((effect, index) => [effect, answers[index]]));
+        await keepUnrecorded(
+          client,
+          held.flatMap((effect) => {
+            const entry = results.get(effect)?.entry;
+            return entry ? [{ personId: effect.fence.personId, entry }] : [];
+          }),
+        );
+        return effects.map((effect) => {
+          const result = results.get(effect);
+          return result ? result.answer : fenceLost();
+        });
+      }),
+  });
+  return (value, fence) => load({ value, fence });
+}
+
+const fenceLost = (): UsherError => new UsherError('fence_lost', 'Another worker works on this person by now.');
+
+/** Who of them is still ours, locked in one order. */
+async function lockHolders(client: pg.PoolClient, fences: Fence[]): Promise<Set<string>> {
+  const lane = fences[0]?.lane ?? 'account';
+  const { rows } = await client.query<{ person_id: string }>({
+    name: `fences-${lane}`,
+    text: `select person_id from people where person_id = any ($1::uuid[])
+      and ${lane}_fence = ($2::bigint[])[array_position($1::uuid[], person_id)] order by person_id for no key update`,
+    values: [fences.map((fence) => fence.personId), fences.map((fence) => fence.number)],
+  });
+  return new Set(rows.map((row) => row.person_id));
+}
+
+async function keepUnrecorded(client: pg.PoolClient, done: { personId: string; entry: HistoryEntry }[]): Promise<void> {
+  if (done.length === 0) return;
+  await client.query({
+    name: 'keep-unrecorded',
+    text: `update people p set unrecorded = p.unrecorded || x.entry from jsonb_to_recordset($1::jsonb) as x ("personId" uuid, entry jsonb) where p.person_id = x."personId"`,
+    values: [JSON.stringify(done)],
   });
 }

@@ -3,6 +3,7 @@ import type pg from 'pg';
 import type { AccountPage } from '../domain/account.ts';
 import { schedulingLicense } from '../domain/license.ts';
 import { UsherError } from '../errors.ts';
+import { newId } from '../ids.ts';
 
 export interface PageRow {
   page_id: string;
@@ -36,11 +37,38 @@ export async function isLicensed(client: pg.PoolClient, accountUserId: string): 
 }
 
 export async function mustBeLicensed(client: pg.PoolClient, accountUserId: string): Promise<void> {
-  if (!(await isLicensed(client, accountUserId)))
-    throw new UsherError(
-      'needs_license',
-      `A page is enabled only for an owner with a «${schedulingLicense}» license, and this owner has none.`,
-    );
+  if (!(await isLicensed(client, accountUserId))) throw needsLicense();
+}
+
+const needsLicense = (): UsherError =>
+  new UsherError(
+    'needs_license',
+    `A page is enabled only for an owner with a «${schedulingLicense}» license, and this owner has none.`,
+  );
+
+export interface NewPage {
+  linkName: string;
+  ownerId: string;
+}
+
+/** Enabled pages of licensed owners, all or none; in order, whether each is new. */
+export async function insertPages(client: pg.PoolClient, pages: NewPage[]): Promise<boolean[]> {
+  const owners = [...new Set(pages.map((page) => page.ownerId))];
+  const licensed = await client.query({
+    name: 'account-are-licensed',
+    text: 'select 1 from account_licenses where account_user_id = any ($1::uuid[]) and kind = $2 for key share',
+    values: [owners, schedulingLicense],
+  });
+  if ((licensed.rowCount ?? 0) < owners.length) throw needsLicense();
+  const { rows } = await client.query<{ link_name: string }>({
+    name: 'account-insert-pages',
+    text: `insert into account_pages (page_id, link_name, owner_id, enabled, created_by)
+      select x."pageId", x."linkName", x."ownerId", true, 'usher' from jsonb_to_recordset($1::jsonb) as x ("pageId" uuid, "linkName" text, "ownerId" uuid)
+      on conflict (link_name) do nothing returning link_name`,
+    values: [JSON.stringify(pages.map((page) => ({ ...page, pageId: newId() })))],
+  });
+  const made = new Set(rows.map((row) => row.link_name));
+  return pages.map((page) => made.has(page.linkName));
 }
 
 /** Every page that the user owns, because the license goes (rule 11). `by` is `license` when Usher takes it, and an Administrator's name when a person does: that one is not undone by Usher. */

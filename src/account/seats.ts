@@ -37,14 +37,16 @@ const seatHeld = {
   text: 'select 1 from account_licenses where account_user_id = $1 and kind = $2',
 };
 
+const seatRule = {
+  name: 'account-seat-rule',
+  text: 'update account_licenses set rule = $3 where account_user_id = $1 and kind = $2 and given_by_usher',
+};
+
 export async function claimSeat(client: pg.PoolClient, claim: SeatClaim): Promise<Claimed> {
   const held = await client.query({ ...seatHeld, values: [claim.accountUserId, claim.kind] });
   if (held.rowCount) {
     // Caps count by the rule that somebody has it by today.
-    await client.query(
-      'update account_licenses set rule = $3 where account_user_id = $1 and kind = $2 and given_by_usher',
-      [claim.accountUserId, claim.kind, claim.rule],
-    );
+    await client.query({ ...seatRule, values: [claim.accountUserId, claim.kind, claim.rule] });
     await client.query({ ...leaveLine, values: [claim.kind, claim.accountUserId] });
     return { assigned: true, already: true };
   }
@@ -56,6 +58,34 @@ export async function claimSeat(client: pg.PoolClient, claim: SeatClaim): Promis
   if (await isCapped(client, claim)) return overCap(client, claim);
   await give(client, claim.accountUserId, claim.kind, true, claim.rule);
   return { assigned: true, already: false };
+}
+
+/**
+ * Seats for many, where there is nothing to decide: everybody wishes the same kind, nobody stands in a line for it, no cap is in the way, and all of them fit.
+ * Anything else throws, and each claims alone.
+ */
+export async function claimFreeSeats(client: pg.PoolClient, claims: SeatClaim[]): Promise<Claimed[]> {
+  const kind = claims[0]?.kind ?? '';
+  const isPlain = claims.every((claim) => claim.kind === kind && claim.cap === null);
+  const pool = isPlain ? await lockPool(client, kind) : null;
+  const line = await client.query({
+    name: 'account-anybody-in-line',
+    text: 'select 1 from account_waiting where kind = $1 limit 1',
+    values: [kind],
+  });
+  if (!pool || line.rowCount || (pool.bought !== null && pool.bought - pool.assigned < claims.length))
+    throw new UsherError('conflict', 'Each of these claims is decided by itself.');
+  const { rows } = await client.query<{ account_user_id: string }>({
+    name: 'account-give-seats',
+    text: `insert into account_licenses (account_user_id, kind, given_by_usher, rule)
+      select x."accountUserId", $2, true, x.rule from jsonb_to_recordset($1::jsonb) as x ("accountUserId" uuid, rule text)
+      on conflict (account_user_id, kind) do nothing returning account_user_id`,
+    values: [JSON.stringify(claims), kind],
+  });
+  const given = new Set(rows.map((row) => row.account_user_id));
+  const held = claims.filter((claim) => !given.has(claim.accountUserId));
+  for (const claim of held) await client.query({ ...seatRule, values: [claim.accountUserId, kind, claim.rule] });
+  return claims.map((claim) => ({ assigned: true, already: !given.has(claim.accountUserId) }));
 }
 
 async function isCapped(client: pg.PoolClient, { kind, rule, cap }: SeatClaim): Promise<boolean> {

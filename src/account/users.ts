@@ -13,6 +13,7 @@ export interface UserRow {
   person_id: string | null;
   name: string;
   email: string;
+  email_key: string;
   role: AccountUser['role'];
   signed_in_at: Date | null;
   suspended: boolean;
@@ -48,28 +49,27 @@ export interface UserToInsert {
   invite: 'send' | 'suppress';
 }
 
-/** Null when the person has a user already: our key is unique, and a second create of the same person changes nothing. */
-export async function insertUser(client: pg.PoolClient, user: UserToInsert): Promise<string | null> {
-  const accountUserId = newId();
-  if (user.role === 'Administrator') await guardRoleChoice(client);
-  const { rowCount } = await client.query({
-    name: 'account-insert-user',
+/** Their keys, in order; null when the person has a user already: our key is unique, and a second create of the same person changes nothing. */
+export async function insertUsers(client: pg.PoolClient, users: UserToInsert[]): Promise<(string | null)[]> {
+  if (users.some((user) => user.role === 'Administrator')) await guardRoleChoice(client);
+  const fresh = users.map((user) => ({ ...user, accountUserId: newId(), key: foldAddress(user.email) }));
+  const { rows } = await client.query<{ account_user_id: string }>({
+    name: 'account-insert-users',
     text: `insert into account_users (account_user_id, person_id, name, email, email_key, role, time_zone, invited_at)
-     values ($1, $2, $3, $4, $5, $6, $7, case when $8 then now() end) on conflict (person_id) do nothing`,
-    values: [
-      accountUserId,
-      user.personId,
-      user.name,
-      user.email,
-      foldAddress(user.email),
-      user.role,
-      user.timeZone,
-      user.invite === 'send',
-    ],
+     select x."accountUserId", x."personId", x.name, x.email, x.key, x.role, x."timeZone", case when x.invite = 'send' then now() end
+     from jsonb_to_recordset($1::jsonb) as x ("accountUserId" uuid, "personId" uuid, name text, email text, key text, role text, "timeZone" text, invite text)
+     on conflict (person_id) do nothing returning account_user_id`,
+    values: [JSON.stringify(fresh)],
   });
-  if (!rowCount) return null;
-  if (user.invite === 'send') await putMail(client, accountUserId, user.email, 'invitation');
-  return accountUserId;
+  const made = new Set(rows.map((row) => row.account_user_id));
+  const invited = fresh.filter((user) => made.has(user.accountUserId) && user.invite === 'send');
+  if (invited.length > 0)
+    await putMails(
+      client,
+      invited.map(({ accountUserId, email }) => ({ mailId: newId(), accountUserId, recipient: email })),
+      'invitation',
+    );
+  return fresh.map(({ accountUserId }) => (made.has(accountUserId) ? accountUserId : null));
 }
 
 export async function putMail(
@@ -79,12 +79,21 @@ export async function putMail(
   kind: 'invitation' | 'sign-in-link',
 ): Promise<string> {
   const mailId = newId();
-  await client.query({
-    name: 'account-put-mail',
-    text: 'insert into account_mails (mail_id, account_user_id, kind, recipient, subject) values ($1, $2, $3, $4, $3)',
-    values: [mailId, accountUserId, kind, recipient],
-  });
+  await putMails(client, [{ mailId, accountUserId, recipient }], kind);
   return mailId;
+}
+
+async function putMails(
+  client: pg.PoolClient,
+  mails: { mailId: string; accountUserId: string; recipient: string }[],
+  kind: 'invitation' | 'sign-in-link',
+): Promise<void> {
+  await client.query({
+    name: 'account-put-mails',
+    text: `insert into account_mails (mail_id, account_user_id, kind, recipient, subject)
+      select x."mailId", x."accountUserId", $2, x.recipient, $2 from jsonb_to_recordset($1::jsonb) as x ("mailId" uuid, "accountUserId" uuid, recipient text)`,
+    values: [JSON.stringify(mails), kind],
+  });
 }
 
 export async function applyChanges(

@@ -74,7 +74,7 @@ export function pageRoutes({ administration, wakeUps }: AccountParts): Route[] {
   const answer = (shown: ShownPage, status = 200) => ({ status, body: showPage(shown), headers: { ETag: shown.etag } });
   const wakeOwner = async (ownerId: string): Promise<void> => {
     const { personId } = await administration.user(ownerId);
-    if (personId) await wakeUps.hint('create-user', [personId], true);
+    if (personId) await wakeUps.hint('create-user', [personId], 'now');
   };
 
   /** A Member's pages are their own; an Administrator's go to whom they name. */

@@ -56,7 +56,7 @@ export function userRoutes(parts: AccountParts): Route[] {
   const answer = (user: ShownUser, status = 200) => ({ status, body: showUser(user), headers: { ETag: user.etag } });
   /** The steps look at once at whoever was touched by hand. */
   const wake = async (personId: string | null | undefined): Promise<void> => {
-    if (personId) await wakeUps.hint('create-user', [personId], true);
+    if (personId) await wakeUps.hint('create-user', [personId], 'now');
   };
   /** An address instead of an id, for whoever may list the users. */
   const idOf = async (who: string, caller: Caller): Promise<string> => {
@@ -301,7 +301,7 @@ export function userRoutes(parts: AccountParts): Route[] {
         const { personId } = await administration.user(own(params));
         if (!personId) throw new UsherError('account_refused', 'Nobody in the directory is behind this user.');
         const due = await store.recheckDelegation([personId], false);
-        await wakeUps.hint('check-delegation', due, true);
+        await wakeUps.hint('check-delegation', due, 'now');
         return { status: 202, body: { checking: due.length } };
       },
     }),

@@ -133,7 +133,11 @@ export function delegationRoutes({ store, wakeUps, policy, now, findOne }: Deleg
           ? await Promise.all(who.map(async (one) => (await findOne(one)).known.person.personId))
           : null;
         const due = await store.recheckDelegation(personIds, all);
-        await wakeUps.hint('check-delegation', due.slice(0, 5000), personIds !== null && due.length <= 20);
+        await wakeUps.hint(
+          'check-delegation',
+          due.slice(0, 5000),
+          personIds !== null && due.length <= 20 ? 'now' : 'soon',
+        );
         return { status: 202, body: { checking: due.length } };
       },
     }),

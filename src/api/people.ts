@@ -108,7 +108,7 @@ export function peopleRoutes(parts: PeopleParts): Route[] {
         const person = await find(params);
         const provision = await store.requestProvision(person.known.person.personId, body.plan, caller.cause.actor);
         // Best effort: the sweeper picks up a request whose hint was lost.
-        await wakeUps.hint('express', [provision.provisionId], true);
+        await wakeUps.hint('express', [provision.provisionId], 'now');
         const finished = await waitFor(() => store.provision(provision.provisionId), waitForProvisionMs);
         return finished?.result ? { body: finished.result } : pending(provision.provisionId);
       },
@@ -144,7 +144,7 @@ export function peopleRoutes(parts: PeopleParts): Route[] {
             'conflict',
             `${person.displayName ?? person.userName} is ${person.known.person.lifecycle}; only somebody wanted can leave.`,
           );
-        await wakeUps.hint('offboard', [personId], true);
+        await wakeUps.hint('offboard', [personId], 'now');
         return { status: 202, body: showPerson(await find(params), policy) };
       },
     }),
@@ -161,7 +161,7 @@ export function peopleRoutes(parts: PeopleParts): Route[] {
               const { personId } = (await find(params)).known.person;
               if (!(await administration.takeBack(personId, params.key ?? '', act)))
                 throw new UsherError('not_found', 'Nothing is kept by hand under this key.');
-              await wakeUps.hint('create-user', [personId], true);
+              await wakeUps.hint('create-user', [personId], 'now');
               return { status: 204 };
             },
           }),

@@ -61,7 +61,7 @@ export function taskRoutes({ store, account, wakeUps, findOne }: TaskParts): Rou
       await wakeUps.hint(
         step,
         said.filter((task) => task.step === step).map((task) => task.personId),
-        said.length <= 20,
+        said.length <= 20 ? 'now' : 'soon',
       );
     return said;
   };

@@ -13,6 +13,7 @@ import { newId } from '../ids.ts';
 import type {
   Cause,
   CreateDecision,
+  HintWay,
   IntakeStore,
   PersonChange,
   PersonWithSources,
@@ -274,7 +275,12 @@ export interface Hints {
  * Hints gathered for a moment and sent together: one add a create costs a quarter of the throughput. A crash drops what is gathered,
  * which is right: the sweep over due people is the truth.
  */
-export function gatherHints(wakeUps: WakeUps, everyMs = 20, dropped: (count: number) => void = () => undefined): Hints {
+export function gatherHints(
+  wakeUps: WakeUps,
+  everyMs = 20,
+  dropped: (count: number) => void = () => undefined,
+  way: HintWay = 'soon',
+): Hints {
   let gathered = new Map<Step, Set<string>>();
   let timer: NodeJS.Timeout | undefined;
   let sending: Promise<unknown> = Promise.resolve();
@@ -284,7 +290,7 @@ export function gatherHints(wakeUps: WakeUps, everyMs = 20, dropped: (count: num
     gathered = new Map();
     sending = Promise.all([
       sending,
-      ...[...batch].map(async ([step, ids]) => dropped(await wakeUps.hint(step, [...ids]))),
+      ...[...batch].map(async ([step, ids]) => dropped(await wakeUps.hint(step, [...ids], way))),
     ]);
   };
   return {

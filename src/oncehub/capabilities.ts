@@ -47,4 +47,5 @@ export const oncehubCapabilities: AccountCapabilities = {
   makesPageForNewUser: true,
   keepsWaitingList: true,
   knowsPools: false,
+  keepsEffects: false,
 };

@@ -9,7 +9,7 @@ import { type BackendFactory, createPostgresBackend, type IQueueBackend, Queue, 
 import { Redis } from 'ioredis';
 import pg from 'pg';
 import { UsherError } from '../errors.ts';
-import { mostHintsPerQueue, queueNames } from '../jobs.ts';
+import { aHandful, mostBulkHints, mostHintsPerQueue, queueNames } from '../jobs.ts';
 import type { Log } from '../log.ts';
 import type { QueueName, WakeUps } from '../ports.ts';
 
@@ -33,7 +33,7 @@ const workerOptions = {
 export function openWakeUps(backend: Backend, log: Log): WakeUps {
   const queues = new Map<QueueName, Queue>();
   const workers: Worker[] = [];
-  const full = new Map<QueueName, { until: number; room: number }>();
+  const full = new Map<QueueName, { until: number; waiting: number }>();
   const queueOf = (name: QueueName): Queue => {
     let queue = queues.get(name);
     if (!queue) {
@@ -44,22 +44,25 @@ export function openWakeUps(backend: Backend, log: Log): WakeUps {
     return queue;
   };
 
-  /** How many hints still fit; asked of the queue at most once a second. */
-  const roomIn = async (name: QueueName): Promise<number> => {
-    const known = full.get(name);
-    if (known && known.until > Date.now()) return known.room;
-    const room = Math.max(0, mostHintsPerQueue - (await queueOf(name).getWaitingCount()));
-    full.set(name, { until: Date.now() + 1000, room });
-    return room;
+  /** How many hints still fit below a limit; asked of the queue a few times a second. */
+  const roomIn = async (name: QueueName, most: number): Promise<number> => {
+    let known = full.get(name);
+    if (!known || known.until <= Date.now()) {
+      known = { until: Date.now() + 200, waiting: await queueOf(name).getWaitingCount() };
+      full.set(name, known);
+    }
+    return Math.max(0, most - known.waiting);
   };
 
   return {
-    async hint(name, ids, urgent = false) {
+    async hint(name, ids, way = 'soon') {
       try {
-        const room = urgent ? ids.length : await within(2000, roomIn(name));
+        const most = way === 'bulk' ? mostBulkHints : mostHintsPerQueue;
+        const room = way === 'now' ? ids.length : await within(2000, roomIn(name, most));
         const taken = ids.slice(0, room);
         const known = full.get(name);
-        if (known) known.room = Math.max(0, known.room - taken.length);
+        if (known) known.waiting += taken.length;
+        const first = way === 'now' || (way === 'soon' && ids.length <= aHandful);
         if (taken.length > 0) {
           const jobs = taken.map((id) => ({
             name,
@@ -68,7 +71,7 @@ export function openWakeUps(backend: Backend, log: Log): WakeUps {
               deduplication: { id, keepLastIfActive: true },
               removeOnComplete: true,
               removeOnFail: true,
-              lifo: urgent,
+              lifo: first,
             },
           }));
           await within(5000, queueOf(name).addBulk(jobs));
@@ -80,6 +83,7 @@ export function openWakeUps(backend: Backend, log: Log): WakeUps {
         return ids.length;
       }
     },
+    room: (name) => within(2000, roomIn(name, mostBulkHints)).catch(() => 0),
     waiting: (name) => queueOf(name).getWaitingCount(),
     work(name, concurrency, handle) {
       const worker = backend.worker(name, concurrency, handle);

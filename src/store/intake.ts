@@ -21,6 +21,7 @@ import {
   type UserRow,
   withSourcesFrom,
 } from './rows.ts';
+import { insertStrangers, strangersOf } from './strangers.ts';
 
 /** The sweeper's grace for a fresh wish: the hint that follows the commit normally comes first. */
 export const hintGrace = `interval '15 seconds'`;
@@ -235,6 +236,13 @@ export function intakeStore(database: Database): IntakeStore {
 
     createCorrelated: (write, decide, cause) =>
       repeatable(pool, (client) => createCorrelated(client, write, decide, cause)),
+
+    createStrangers: (source, strangers, cause) =>
+      repeatable(pool, async (client) => {
+        const fresh = await strangersOf(client, source, strangers);
+        await insertStrangers(client, fresh, { round: null, grace: false }, cause);
+        return new Set(fresh.map(({ user }) => user.resourceId));
+      }),
 
     async findUser(source, resourceId) {
       if (!isUuid(resourceId)) return null;

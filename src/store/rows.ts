@@ -2,7 +2,7 @@
 import type pg from 'pg';
 import { type Condition, type Conditions, conditionTypes, freshConditions } from '../domain/conditions.ts';
 import type { DirectoryUser, HandedOver, Kept, Leave, Lifecycle, Person, Wish } from '../domain/person.ts';
-import type { KnownPerson, PersonWithSources, ShownPerson, StoredUser } from '../ports.ts';
+import type { HistoryEntry, KnownPerson, PersonWithSources, ShownPerson, StoredUser } from '../ports.ts';
 
 export interface PersonRow {
   person_id: string;
@@ -20,6 +20,7 @@ export interface PersonRow {
   /** Absent where a statement does not ask for it: only steps do. */
   kept?: Kept;
   handed_over?: HandedOver[];
+  unrecorded?: HistoryEntry[];
   wished_at: Date | string;
   created_at: Date | string;
   conditions: Record<string, unknown>;
@@ -81,6 +82,7 @@ export function knownFrom(row: PersonRow): KnownPerson {
     conditions: conditionsFrom(row.conditions, Number(row.generation)),
     ready: row.ready,
     reconsider: row.reconsider,
+    unrecorded: row.unrecorded ?? [],
   };
 }
 

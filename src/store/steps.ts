@@ -4,55 +4,80 @@ import { foldAddress } from '../domain/email-address.ts';
 import type { Lane } from '../domain/next-steps.ts';
 import type { RemovalState } from '../domain/offboard.ts';
 import { isUuid, newId } from '../ids.ts';
-import type { StepStore } from '../ports.ts';
+import type { Fence, KnownPerson, StepStore } from '../ports.ts';
+import { together } from '../together.ts';
 import { type Named, run, transaction } from './database.ts';
 import { knownFrom, type PersonRow } from './rows.ts';
 
-const load: Named = { name: 'load-person', text: 'select * from people where person_id = $1' };
+const load: Named = { name: 'load-people', text: 'select * from people where person_id = any ($1::uuid[])' };
 
 const claims: Record<Lane, Named> = { account: claim('account'), delegation: claim('delegation') };
+const claimsOfMany: Record<Lane, Named> = { account: claimMany('account'), delegation: claimMany('delegation') };
 const settles: Record<Lane, Named> = { account: settle('account'), delegation: settle('delegation') };
 const releases: Record<Lane, Named> = { account: release('account'), delegation: release('delegation') };
+
+function taken(lane: Lane): string {
+  return `${lane}_lease_until = now() + make_interval(secs => $2),
+  ${lane}_fence = greatest(${lane}_fence, coalesce((select value::bigint from facts where key = 'fence_epoch'), 0)) + 1`;
+}
 
 function claim(lane: Lane): Named {
   return {
     name: `claim-${lane}`,
     text: `
-update people set ${lane}_fence = greatest(${lane}_fence, coalesce((select value::bigint from facts where key = 'fence_epoch'), 0)) + 1,
-  ${lane}_lease_until = now() + make_interval(secs => $2)
+update people p set ${taken(lane)}
 where person_id = $1 and ${lane}_lease_until < now()
 returning *, ${lane}_fence as fence`,
   };
 }
 
-/** A condition that waits for another is written only over one that is not true: what somebody has is not taken by waiting. */
-function over(type: string, parameter: string): string {
-  return `case when ${parameter}::jsonb is null or p.conditions -> '${type}' ->> 'status' = 'true' then '{}'::jsonb else jsonb_build_object('${type}', ${parameter}::jsonb) end`;
+/** Whoever is locked at this moment is left out, and waited for alone. */
+function claimMany(lane: Lane): Named {
+  return {
+    name: `claim-many-${lane}`,
+    text: `
+with mine as (
+  select person_id from people where person_id = any ($1::uuid[]) and ${lane}_lease_until < now() order by person_id for no key update skip locked
+)
+update people p set ${taken(lane)}
+from mine where p.person_id = mine.person_id
+returning p.*, p.${lane}_fence as fence`,
+  };
 }
 
+/** A condition that waits for another is written only over one that is not true: what somebody has is not taken by waiting. */
+function over(type: string, waiting: string): string {
+  return `case when ${waiting} is null or p.conditions -> '${type}' ->> 'status' = 'true' then '{}'::jsonb else jsonb_build_object('${type}', ${waiting}) end`;
+}
+
+/** The settlements of many, each with its history row. What was kept beside the effects is in that row. */
 function settle(lane: Lane): Named {
   return {
     name: `settle-${lane}`,
     text: `
-with s as (
+with x as (
+  select * from jsonb_to_recordset($1::jsonb) as x (person uuid, fence bigint, conditions jsonb, license jsonb, pages jsonb, required text[], linked boolean,
+    user_id uuid, vendor_id text, origin text, becomes text, suspended timestamptz, actor text, cause text, action text, before jsonb, after jsonb, told integer)
+), s as (
   update people p set
     (conditions, ready, first_ready_at) = (
-      select c, usher_ready(coalesce($10, p.lifecycle), p.generation, c, $6::text[]),
-        case when usher_ready(coalesce($10, p.lifecycle), p.generation, c, $6::text[]) then coalesce(p.first_ready_at, now()) else p.first_ready_at end
-      from (select p.conditions || $3::jsonb || ${over('License', '$4')} || ${over('BookingPages', '$5')} as c) as x),
-    account_user_id = case when $7::boolean then $8::uuid else account_user_id end,
-    vendor_user_id = case when $7::boolean then $17 else vendor_user_id end,
-    account_user_origin = case when $7::boolean then $9 else account_user_origin end,
-    lifecycle = coalesce($10, lifecycle),
-    suspended_at = coalesce($11::timestamptz, suspended_at),
+      select c, usher_ready(coalesce(x.becomes, p.lifecycle), p.generation, c, x.required),
+        case when usher_ready(coalesce(x.becomes, p.lifecycle), p.generation, c, x.required) then coalesce(p.first_ready_at, now()) else p.first_ready_at end
+      from (select p.conditions || x.conditions || ${over('License', 'x.license')} || ${over('BookingPages', 'x.pages')} as c) as y),
+    account_user_id = case when x.linked then x.user_id else p.account_user_id end,
+    vendor_user_id = case when x.linked then x.vendor_id else p.vendor_user_id end,
+    account_user_origin = case when x.linked then x.origin else p.account_user_origin end,
+    lifecycle = coalesce(x.becomes, p.lifecycle),
+    suspended_at = coalesce(x.suspended, p.suspended_at),
+    ${lane === 'account' ? `unrecorded = case when x.told is null or jsonb_array_length(p.unrecorded) <= x.told then '[]'::jsonb else jsonb_path_query_array(p.unrecorded, '$[$told to last]', jsonb_build_object('told', x.told)) end,` : ''}
     ${lane}_lease_until = '-infinity'
-  where person_id = $1 and ${lane}_fence = $2
-  returning person_id
+  from x where p.person_id = x.person and p.${lane}_fence = x.fence
+  returning p.*, x.actor, x.cause, x.action, x.before, x.after
 ), h as (
   insert into history (person_id, actor, cause, action, before, after)
-  select s.person_id, $12, $13, $14, $15::jsonb, $16::jsonb from s where $14::text is not null
+  select s.person_id, s.actor, s.cause, s.action, s.before, s.after from s where s.action is not null
 )
-select 1 from s`,
+select * from s`,
   };
 }
 
@@ -63,12 +88,15 @@ function release(lane: Lane): Named {
   };
 }
 
-/** Whoever waits for a new look because of a group keeps the timer that the group's change set. */
+/** Whoever waits for a new look because of a group keeps the timer that the group's change set. A timer that stays is not written: the index on it costs. */
 const rest: Named = {
   name: 'rest',
   text: `
-update people set next_at = case when lifecycle = 'wanted' then least(usher_next_check(conditions, generation, $4), $3::timestamptz) else $3::timestamptz end
-where person_id = $1 and generation = $2 and reconsider = 0`,
+update people p set next_at = y.next_at
+from jsonb_to_recordset($1::jsonb) as x (person uuid, generation bigint, timer timestamptz, delegation text)
+join people o on o.person_id = x.person
+cross join lateral (select case when o.lifecycle = 'wanted' then least(usher_next_check(o.conditions, o.generation, x.delegation), x.timer) else x.timer end as next_at) as y
+where p.person_id = x.person and p.generation = x.generation and p.reconsider = 0 and p.next_at is distinct from y.next_at`,
 };
 
 const takeDue: Named = {
@@ -79,11 +107,13 @@ where person_id in (select person_id from people where next_at <= now() order by
 returning *`,
 };
 
-const othersWishing: Named = {
-  name: 'others-wishing',
+const wishingFor: Named = {
+  name: 'people-wishing-pages',
   text: `
-select p.person_id, name as link_name from unnest($2::text[]) as name
-join people p on p.lifecycle = 'wanted' and p.wish -> 'bookingPages' <> '[]' and p.wish -> 'bookingPages' @> to_jsonb(name) and p.person_id <> $1`,
+select person_id, link_name from (
+  select person_id, jsonb_array_elements_text(wish -> 'bookingPages') as link_name from people
+  where lifecycle = 'wanted' and wish -> 'bookingPages' <> '[]' and wish -> 'bookingPages' ?| $1::text[]
+) as wished where link_name = any ($1::text[])`,
 };
 
 const ownersBehind: Named = {
@@ -129,46 +159,128 @@ const removalOf: Named = {
   text: 'select state from removals where person_id = $1 and generation = $2',
 };
 
+const knownOr = (row: PersonRow | undefined): KnownPerson | null => (row ? knownFrom(row) : null);
+
 /** Held removals that nobody decides within this time are kept. */
 const heldForDays = 7;
 
 export function stepStore(pool: pg.Pool): StepStore {
+  const loading = together<string, KnownPerson | null>({
+    all: async (ids) => {
+      const rows = await run<PersonRow>(pool, load, [ids]);
+      const found = new Map(rows.map((row) => [row.person_id, row]));
+      return ids.map((id) => knownOr(found.get(id)));
+    },
+  });
+
+  type Claimed = Awaited<ReturnType<StepStore['claim']>>;
+  type ClaimedRow = PersonRow & { fence: string };
+  const claimedFrom = (row: ClaimedRow | undefined, lane: Lane): Claimed =>
+    row ? { known: knownFrom(row), fence: { personId: row.person_id, lane, number: row.fence } } : null;
+  const claiming = (lane: Lane) => {
+    const alone = async ({ personId, seconds }: { personId: string; seconds: number }): Promise<Claimed> =>
+      claimedFrom((await run<ClaimedRow>(pool, claims[lane], [personId, seconds]))[0], lane);
+    return together<{ personId: string; seconds: number }, Claimed>({
+      alone,
+      all: async (asked) => {
+        const seconds = Math.max(...asked.map((one) => one.seconds));
+        const rows = await run<ClaimedRow>(pool, claimsOfMany[lane], [asked.map((one) => one.personId), seconds]);
+        const mine = new Map(rows.map((row) => [row.person_id, row]));
+        return Promise.all(
+          asked.map((one) => {
+            const row = mine.get(one.personId);
+            // Of two that ask for the same person, one has the lease.
+            mine.delete(one.personId);
+            return row ? claimedFrom(row, lane) : alone(one);
+          }),
+        );
+      },
+    });
+  };
+  const claimingBy: Record<Lane, ReturnType<typeof claiming>> = {
+    account: claiming('account'),
+    delegation: claiming('delegation'),
+  };
+
+  interface Settling {
+    fence: Fence;
+    values: Record<string, unknown>;
+  }
+  const settling = (lane: Lane) => {
+    const all = async (list: readonly Settling[]): Promise<(KnownPerson | null)[]> => {
+      // Nobody is settled twice in one statement: of two fences of one person, one is stale.
+      const rows = await run<PersonRow>(pool, settles[lane], [JSON.stringify(list.map((one) => one.values))]);
+      const settled = new Map(rows.map((row) => [row.person_id, row]));
+      return list.map(({ fence }) => knownOr(settled.get(fence.personId)));
+    };
+    const alone = async (one: Settling): Promise<KnownPerson | null> => (await all([one]))[0] ?? null;
+    return together<Settling, KnownPerson | null>({
+      alone,
+      all: (list) =>
+        new Set(list.map(({ fence }) => fence.personId)).size === list.length
+          ? all(list)
+          : Promise.all(list.map(alone)),
+    });
+  };
+  const settlingBy: Record<Lane, ReturnType<typeof settling>> = {
+    account: settling('account'),
+    delegation: settling('delegation'),
+  };
+
+  const resting = together<{ person: string; generation: number; timer: Date | null; delegation: string }, null>({
+    alone: async (one) => {
+      await run(pool, rest, [JSON.stringify([one])]);
+      return null;
+    },
+    all: async (list) => {
+      const distinct = new Map(list.map((one) => [one.person, one]));
+      await run(pool, rest, [JSON.stringify([...distinct.values()])]);
+      return list.map(() => null);
+    },
+  });
+
+  const wishing = together<string, { personId: string; linkName: string }[]>({
+    all: async (names) => {
+      const rows = await run<{ person_id: string; link_name: string }>(pool, wishingFor, [names]);
+      const wishes = rows.map((row) => ({ personId: row.person_id, linkName: row.link_name }));
+      const by = new Map<string, typeof wishes>();
+      for (const wish of wishes) by.set(wish.linkName, [...(by.get(wish.linkName) ?? []), wish]);
+      return names.map((name) => by.get(name) ?? []);
+    },
+  });
+
   return {
-    async load(personId) {
-      const rows = await run<PersonRow>(pool, load, [personId]);
-      return rows[0] ? knownFrom(rows[0]) : null;
-    },
+    load: (personId) => loading(personId),
 
-    async claim(personId, lane, leaseSeconds) {
-      const rows = await run<PersonRow & { fence: string }>(pool, claims[lane], [personId, leaseSeconds]);
-      const row = rows[0];
-      return row ? { known: knownFrom(row), fence: { personId, lane, number: row.fence } } : null;
-    },
+    claim: (personId, lane, leaseSeconds) => claimingBy[lane]({ personId, seconds: leaseSeconds }),
 
-    async settle(fence, settlement, cause) {
+    settle: (fence, settlement, cause) => {
       const held = (type: string) => settlement.heldBack.find((condition) => condition.type === type) ?? null;
       const { history, person } = settlement;
-      const linked = person?.accountUserId !== undefined;
-      const rows = await run(pool, settles[fence.lane], [
-        fence.personId,
-        fence.number,
-        JSON.stringify(Object.fromEntries(settlement.conditions.map((condition) => [condition.type, condition]))),
-        json(held('License')),
-        json(held('BookingPages')),
-        settlement.requiredConditions,
-        linked,
-        person?.accountUserId && isUuid(person.accountUserId) ? person.accountUserId : null,
-        person?.accountUserOrigin ?? null,
-        person?.lifecycle ?? null,
-        person?.suspendedAt ?? null,
-        cause.actor,
-        cause.by,
-        history?.action ?? null,
-        json(history?.before),
-        json(history?.after),
-        person?.accountUserId && !isUuid(person.accountUserId) ? person.accountUserId : null,
-      ]);
-      return rows.length > 0;
+      const id = person?.accountUserId ?? null;
+      return settlingBy[fence.lane]({
+        fence,
+        values: {
+          person: fence.personId,
+          fence: fence.number,
+          conditions: Object.fromEntries(settlement.conditions.map((condition) => [condition.type, condition])),
+          license: held('License'),
+          pages: held('BookingPages'),
+          required: settlement.requiredConditions,
+          linked: person?.accountUserId !== undefined,
+          user_id: id && isUuid(id) ? id : null,
+          vendor_id: id && !isUuid(id) ? id : null,
+          origin: person?.accountUserOrigin ?? null,
+          becomes: person?.lifecycle ?? null,
+          suspended: person?.suspendedAt ?? null,
+          actor: cause.actor,
+          cause: cause.by,
+          action: history?.action ?? null,
+          before: history?.before ?? null,
+          after: history?.after ?? null,
+          told: settlement.told ?? null,
+        },
+      });
     },
 
     async recordEffects(personId, entry, cause) {
@@ -187,7 +299,7 @@ export function stepStore(pool: pg.Pool): StepStore {
     },
 
     async rest(personId, generation, timer, delegation) {
-      await run(pool, rest, [personId, generation, timer, delegation]);
+      await resting({ person: personId, generation, timer, delegation });
     },
 
     async recheckProfile(personId) {
@@ -237,9 +349,8 @@ export function stepStore(pool: pg.Pool): StepStore {
     },
 
     async othersWishing(personId, linkNames) {
-      if (linkNames.length === 0) return [];
-      const rows = await run<{ person_id: string; link_name: string }>(pool, othersWishing, [personId, linkNames]);
-      return rows.map((row) => ({ personId: row.person_id, linkName: row.link_name }));
+      const wishes = await Promise.all(linkNames.map((name) => wishing(name)));
+      return wishes.flat().filter((other) => other.personId !== personId);
     },
 
     async noteHandedOver(personId, pages) {

@@ -89,6 +89,6 @@ describe.each(['PostgreSQL', 'Redis'] as const)('the queue on %s', (kind) => {
     expect(await wakeUps.waiting('offboard')).toBe(5000);
     expect(await wakeUps.hint('offboard', [someId()])).toBe(1);
     // Somebody urgent still gets in.
-    expect(await wakeUps.hint('offboard', [someId()], true)).toBe(0);
+    expect(await wakeUps.hint('offboard', [someId()], 'now')).toBe(0);
   });
 });

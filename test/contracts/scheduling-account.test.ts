@@ -24,6 +24,7 @@ for (const backend of backendNames) {
       createsPages: true,
       keepsWaitingList: true,
       knowsPools: true,
+      keepsEffects: true,
     },
     () => openAccountGround(backend, { 'scheduled-meetings': 3, engagement: 1 }),
   );

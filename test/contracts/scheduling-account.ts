@@ -97,6 +97,22 @@ export function describeSchedulingAccount(
       expect(await account.createUser(wish, fence)).toEqual(first);
     });
 
+    test('of many users at the same moment, the one whose address is taken is refused alone, and the one who was overtaken is not made', async () => {
+      const { user } = await made();
+      const people = await Promise.all(Array.from({ length: 6 }, () => ground.person()));
+      const wishes = people.map(({ personId }, index) => someone(personId, index === 2 ? { email: user.email } : {}));
+      await ground.overtake((people[4] as (typeof people)[number]).fence);
+      const outcomes = await Promise.all(
+        people.map(({ fence }, index) => codeOf(account.createUser(wishes[index] as NewAccountUser, fence))),
+      );
+      const fine = 'nothing was refused';
+      expect(outcomes).toEqual([fine, fine, 'email_taken_elsewhere', fine, 'fence_lost', fine]);
+      for (const [index, { personId }] of people.entries())
+        expect(await account.findByPerson(personId, null)).toEqual(
+          index === 2 || index === 4 ? null : expect.objectContaining({ email: wishes[index]?.email }),
+        );
+    });
+
     test('an address that somebody has is refused and told apart', async () => {
       const { user } = await made();
       const { personId, fence } = await ground.person();

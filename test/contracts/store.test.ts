@@ -254,9 +254,85 @@ describe.each(backendNames)('the store on %s', (backend) => {
     if (!first || !second) throw new Error('no claim');
     expect(Number(second.fence.number)).toBeGreaterThan(Number(first.fence.number));
     const history = { action: 'late', before: null, after: null };
-    expect(await store.settle(first.fence, { ...settlement, history }, cause)).toBe(false);
-    expect(await store.settle(second.fence, { ...settlement, history }, cause)).toBe(true);
+    expect(await store.settle(first.fence, { ...settlement, history }, cause)).toBeNull();
+    expect(await store.settle(second.fence, { ...settlement, history }, cause)).not.toBeNull();
     expect((await store.history(stored.personId, 10, null)).filter((row) => row.action === 'late')).toHaveLength(1);
+  });
+
+  test('many who are claimed and settled at the same moment each have one holder and one history row; a stale one among them settles nothing', async () => {
+    const people = await Promise.all(Array.from({ length: 20 }, async () => (await create()).stored.personId));
+    const claims = await Promise.all([...people, ...people].map((personId) => store.claim(personId, 'account', 30)));
+    const fences = claims.flatMap((claimed) => claimed?.fence ?? []);
+    expect(fences.map((fence) => fence.personId).sort()).toEqual([...people].sort());
+    const [stale] = fences;
+    if (!stale) throw new Error('no claim');
+    await database.pool.query('update people set account_fence = account_fence + 1 where person_id = $1', [
+      stale.personId,
+    ]);
+    const settled = await Promise.all(
+      fences.map((fence) =>
+        store.settle(
+          fence,
+          { ...settlement, history: { action: `settled ${fence.personId}`, before: null, after: null } },
+          cause,
+        ),
+      ),
+    );
+    expect(settled.map((known) => known?.person.personId ?? null)).toEqual(
+      fences.map((fence) => (fence === stale ? null : fence.personId)),
+    );
+    for (const { personId } of fences)
+      expect(
+        (await store.history(personId, 10, null)).filter((row) => row.action === `settled ${personId}`),
+      ).toHaveLength(personId === stale.personId ? 0 : 1);
+  });
+
+  test('what was done and not told is kept until a settlement tells it; what came after the telling stays', async () => {
+    const { stored } = await create();
+    const did = (action: string) => JSON.stringify([{ action, before: null, after: null }]);
+    const keep = (action: string) =>
+      database.pool.query('update people set unrecorded = unrecorded || $2::jsonb where person_id = $1', [
+        stored.personId,
+        did(action),
+      ]);
+    await keep('one');
+    await keep('two');
+    const claimed = await store.claim(stored.personId, 'account', 30);
+    expect(claimed?.known.unrecorded.map((entry) => entry.action)).toEqual(['one', 'two']);
+    await keep('three');
+    if (!claimed) throw new Error('no claim');
+    await store.settle(claimed.fence, { ...settlement, told: 2 }, cause);
+    const next = await store.claim(stored.personId, 'account', 30);
+    expect(next?.known.unrecorded.map((entry) => entry.action)).toEqual(['three']);
+    const other = await store.claim(stored.personId, 'delegation', 30);
+    if (!next || !other) throw new Error('no claim');
+    // The other lane tells nothing of this one.
+    await store.settle(other.fence, settlement, cause);
+    expect((await store.load(stored.personId))?.unrecorded).toHaveLength(1);
+    await store.settle(next.fence, settlement, cause);
+    expect((await store.load(stored.personId))?.unrecorded).toEqual([]);
+  });
+
+  test('of many newcomers at once those whom somebody else could be are left out, and nothing of them is written', async () => {
+    const { user: known } = await create();
+    const fresh = Array.from({ length: 5 }, () => someUser({ source: 'graph' }));
+    const sameAddress = someUser({ source: 'graph', addresses: known.addresses });
+    const twin = someUser({ source: 'graph', addresses: fresh[0]?.addresses ?? [] });
+    const strangers = [...fresh, sameAddress, twin].map((user) => ({
+      user,
+      resource: { userName: user.userName },
+      personId: someId(),
+      change: change(user),
+    }));
+    const made = await store.createStrangers('graph', strangers, cause);
+    expect([...made].sort()).toEqual(fresh.map((user) => user.resourceId).sort());
+    expect(await store.findUser('graph', sameAddress.resourceId)).toBeNull();
+    expect(await store.findUser('graph', twin.resourceId)).toBeNull();
+    for (const { personId, user } of strangers.slice(0, 5)) {
+      expect((await store.load(personId))?.person.lifecycle).toBe('wanted');
+      expect((await store.history(personId, 10, null)).map((row) => row.action)).toEqual(['user.received']);
+      expect(await store.findUser('graph', user.resourceId)).toMatchObject({ personId });
+    }
   });
 
   test('a change of lifecycle takes the lane away: what was decided before it settles nothing', async () => {
@@ -270,7 +346,7 @@ describe.each(backendNames)('the store on %s', (backend) => {
       newGeneration: true,
     });
     await store.updateUser(expected, { user, resource: {} }, leaving, { before: null, after: null }, cause);
-    expect(await store.settle(claimed.fence, { ...settlement, person: { lifecycle: 'suspended' } }, cause)).toBe(false);
+    expect(await store.settle(claimed.fence, { ...settlement, person: { lifecycle: 'suspended' } }, cause)).toBeNull();
     expect((await store.load(stored.personId))?.person.lifecycle).toBe('leaving');
     expect(await store.claim(stored.personId, 'account', 30)).not.toBeNull();
   });

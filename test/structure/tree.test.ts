@@ -89,7 +89,7 @@ describe('imports', () => {
     const homes: Record<string, string[]> = {
       scimmy: ['intake'],
       '@azure/msal-node': ['graph'],
-      dataloader: ['graph'],
+      dataloader: ['graph', 'together'],
       '@microsoft/microsoft-graph-client': ['graph'],
       bullmq: ['queue'],
       ioredis: ['queue'],

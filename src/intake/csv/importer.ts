@@ -42,6 +42,7 @@ export interface ImporterParts {
 
 const mostBytes = 104_857_600;
 const batch = 500;
+const applyTogether = 100;
 const applyAtOnce = 16;
 const leaseSeconds = 60;
 
@@ -96,9 +97,9 @@ export function openImporter(parts: ImporterParts) {
           await store.finishImport(claimed.importId);
           return true;
         }
-        for (let from = 0; from < rows.length && !stopped(); from += applyAtOnce * 4) {
+        for (let from = 0; from < rows.length && !stopped(); from += applyTogether) {
           if (!(await store.holdImport(claimed.importId, leaseSeconds))) return true;
-          await applyRows(claimed, rows.slice(from, from + applyAtOnce * 4), cause);
+          await applyRows(claimed, rows.slice(from, from + applyTogether), cause);
         }
       }
       return true;
@@ -270,7 +271,9 @@ export function openImporter(parts: ImporterParts) {
 
   async function applyRows(of: Import, rows: ImportRow[], cause: Cause): Promise<void> {
     const settled: Parameters<ImportStore['settleRows']>[1] = [];
-    const queue = [...rows];
+    const made = await createStrangers(of, rows, cause);
+    for (const [line, personId] of made) settled.push({ line, state: 'applied', result: null, personId });
+    const queue = rows.filter((row) => !made.has(row.line));
     await Promise.all(
       Array.from({ length: applyAtOnce }, async () => {
         for (let row = queue.shift(); row; row = queue.shift()) {
@@ -280,6 +283,24 @@ export function openImporter(parts: ImporterParts) {
       }),
     );
     if (settled.length > 0) await store.settleRows(of.importId, settled);
+  }
+
+  /** Those of the new who are nobody's double, in one transaction: by line, the person. Whoever is left comes one by one, and is told apart there. */
+  async function createStrangers(of: Import, rows: ImportRow[], cause: Cause): Promise<Map<number, string>> {
+    const strangers = rows.flatMap((row) => {
+      if (row.kind !== 'new' || !row.fields) return [];
+      const resource = mergedFields({}, row.fields);
+      const user = userFromFields(resource, { source: of.source, resourceId: newId(), activeSince: parts.now() });
+      return [{ line: row.line, user, resource, personId: newId(), change: changeFor([user], null, policy, user) }];
+    });
+    if (strangers.length === 0) return new Map();
+    const made = await store.createStrangers(of.source, strangers, cause).catch((error: unknown) => {
+      parts.log.debug({ err: error }, 'rows that could not be written together are written one by one');
+      return new Set<string>();
+    });
+    const written = strangers.filter(({ user }) => made.has(user.resourceId));
+    for (const { personId, change } of written) hint(personId, change.lifecycle);
+    return new Map(written.map(({ line, personId }) => [line, personId]));
   }
 
   /** Null: the database is away, and the row waits. */

@@ -9,6 +9,7 @@ import { sql as tasks } from './0008-tasks.ts';
 import { sql as plans } from './0009-plans.ts';
 import { sql as drift } from './0010-drift.ts';
 import { sql as handedOver } from './0011-handed-over.ts';
+import { sql as together } from './0012-together.ts';
 
 /** In order; a released migration never changes. */
 export const migrations: Record<string, string> = {
@@ -23,4 +24,5 @@ export const migrations: Record<string, string> = {
   '0009-plans': plans,
   '0010-drift': drift,
   '0011-handed-over': handedOver,
+  '0012-together': together,
 };
