@@ -800,7 +800,8 @@ export interface TaskStore {
 
 export interface KeptDrift extends Drift {
   mode: DriftMode;
-  state: 'found' | 'corrected';
+  /** `plan_stale`: not any more what the plan showed, or not in it; nothing is done. */
+  state: 'found' | 'corrected' | 'plan_stale';
 }
 
 export interface ReconciliationStore {

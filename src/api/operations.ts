@@ -23,6 +23,8 @@ import * as shapes from './shapes.ts';
 export interface Reconciliations {
   /** Begins and answers the run; null: everybody. */
   reconcile(asked: { personIds: string[] | null; apply: boolean; by: string }): Promise<string>;
+  /** Exactly what that run showed, of all its people or of some. */
+  applyPlan(planId: string, only: string[] | null, by: string): Promise<string>;
 }
 
 /** What can be done with policies, beside reading the one in force. */
@@ -62,6 +64,7 @@ const reconcileBody = z.strictObject({
   who: z.array(z.string().min(1)).min(1).max(10_000).optional(),
   apply: z.boolean().default(false),
 });
+const applyBody = z.strictObject({ only: z.array(z.string().min(1)).min(1).max(10_000).optional() });
 const driftQuery = z.strictObject({ format: z.enum(['json', 'csv']).default('json') });
 const driftColumns = ['kind', 'who', 'what', 'owner', 'since', 'mode', 'state', 'personId', 'accountUserId'] as const;
 const mostDrift = 100_000;
@@ -85,6 +88,8 @@ export function operationRoutes({
     if (policy.sources.some((source) => source.name === name && source.kind === 'graph')) return name;
     throw new UsherError('not_found', `There is no source ${name.slice(0, 100)} that is polled.`);
   };
+  const personIdsOf = (names: string[]): Promise<string[]> =>
+    Promise.all(names.map(async (who) => (await findOne(who)).known.person.personId));
   const runOf = async (runId: string): Promise<Run> => {
     const found = await store.run(runId);
     if (!found) throw new UsherError('not_found', 'There is no such run.');
@@ -110,9 +115,7 @@ export function operationRoutes({
         body: decisionBody,
         answers: { 200: { description: 'How many were decided.', schema: z.looseObject({ decided: z.int() }) } },
         async handle({ params, body, caller }) {
-          const personIds = body.only
-            ? await Promise.all(body.only.map(async (who) => (await findOne(who)).known.person.personId))
-            : undefined;
+          const personIds = body.only ? await personIdsOf(body.only) : undefined;
           const only = { personIds, cause: body.cause };
           const runId = parse(z.uuid(), params.runId);
           const by = caller.cause.actor;
@@ -286,10 +289,23 @@ export function operationRoutes({
       body: reconcileBody,
       answers: { 202: { description: 'The run; its differences are at /runs/{runId}/drift.', schema: shapes.run } },
       async handle({ body, caller }) {
-        const personIds = body.who
-          ? await Promise.all(body.who.map(async (who) => (await findOne(who)).known.person.personId))
-          : null;
+        const personIds = body.who ? await personIdsOf(body.who) : null;
         const runId = await reconciler.reconcile({ personIds, apply: body.apply, by: caller.cause.actor });
+        return { status: 202, headers: { Location: `/api/v1/runs/${runId}` }, body: await runOf(runId) };
+      },
+    }),
+    route({
+      method: 'post',
+      path: '/runs/{runId}/apply',
+      tag: 'Runs',
+      summary:
+        'Correct exactly what a reconciliation showed, all or some; what changed since is left alone as plan_stale and shown again',
+      operation: 'runs.decide',
+      body: applyBody,
+      answers: { 202: { description: 'The run that corrects it.', schema: shapes.run } },
+      async handle({ params, body, caller }) {
+        const only = body.only ? await personIdsOf(body.only) : null;
+        const runId = await reconciler.applyPlan(parse(z.uuid(), params.runId), only, caller.cause.actor);
         return { status: 202, headers: { Location: `/api/v1/runs/${runId}` }, body: await runOf(runId) };
       },
     }),

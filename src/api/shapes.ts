@@ -121,7 +121,7 @@ export const drift = z.looseObject({
   owner: z.enum([...owners]),
   since: nullable(time),
   mode: z.enum(['correct', 'report']),
-  state: z.enum(['found', 'corrected']),
+  state: z.enum(['found', 'corrected', 'plan_stale']),
 });
 export const planItem = z.looseObject({
   personId: z.uuid(),

@@ -165,6 +165,11 @@ export function planText({ importId, name, summary }: Pick<ImportShown, 'importI
     ...(summary.outOfScope > 0
       ? [`${String(summary.outOfScope).padStart(7)}  of them match no rule of the policy: nothing is made of them`]
       : []),
+    ...(summary.cellsNotUsed
+      ? [
+          `${String(summary.cellsNotUsed).padStart(7)}  of them have a role, licenses or pages that are not used: their rule says it for everybody («bookingPages: from-directory» in the rule would use the column)`,
+        ]
+      : []),
     ...(seats.length > 0 ? ['Seats', ...seats] : []),
     `Calendars: ${calendars.delegated} delegated, ${calendars.notDelegated} not, ${calendars.toBeChecked} to be checked`,
     ...(pages.wished > 0

@@ -7,7 +7,7 @@ import { table } from './table.ts';
 interface RunShown {
   runId: string;
   state: string;
-  report: { people?: number; found?: number; corrected?: number; error?: string } | null;
+  report: { people?: number; found?: number; corrected?: number; stale?: number; error?: string } | null;
 }
 
 interface DriftShown {
@@ -32,7 +32,10 @@ export function reconcileCommand(
       'compare what is wished with what the account shows: users, seats, pages, delegations, users that nobody knows',
     )
     .argument('[who...]', 'only these people; otherwise everybody')
-    .option('--apply', 'correct what the policy lets be corrected (reconcile.drift); without it nothing is done')
+    .option(
+      '--apply [run]',
+      'correct what the policy lets be corrected (reconcile.drift); with a run: exactly what that one showed. Without it nothing is done',
+    )
     .option('--csv', 'the differences as CSV, to send on')
     .option('--json', 'as JSON')
     .addHelpText(
@@ -40,16 +43,26 @@ export function reconcileCommand(
       `
 Examples:
   $ usher reconcile                     what is otherwise than it should be, and who acts
-  $ usher reconcile --apply             and correct it
+  $ usher reconcile --apply RUN         correct exactly what that run showed; what changed since is left alone
+  $ usher reconcile --apply             look and correct in one go
   $ usher reconcile ana@contoso.com     one person
 Exit code 3: differences are left.`,
     )
-    .action(async (who: string[], options: { apply?: boolean; csv?: boolean; json?: boolean }) => {
+    .action(async (who: string[], options: { apply?: boolean | string; csv?: boolean; json?: boolean }) => {
       const client = await api();
-      let run = (await client.send('POST', '/runs/reconcile', {
-        ...(who.length > 0 ? { who } : {}),
-        apply: options.apply ?? false,
-      })) as unknown as RunShown;
+      const named = typeof options.apply === 'string' ? options.apply : null;
+      const plan = named && runId.test(named) ? named : null;
+      // «--apply ana@contoso.com» means the person.
+      const people = named && !plan ? [named, ...who] : who;
+      let run = (await client.send(
+        'POST',
+        plan ? `/runs/${plan}/apply` : '/runs/reconcile',
+        plan
+          ? people.length > 0
+            ? { only: people }
+            : {}
+          : { ...(people.length > 0 ? { who: people } : {}), apply: Boolean(options.apply) },
+      )) as unknown as RunShown;
       while (run.state === 'running') {
         await sleep(250);
         run = (await client.get(`/runs/${run.runId}`)) as unknown as RunShown;
@@ -59,7 +72,7 @@ Exit code 3: differences are left.`,
         exit(1);
         return;
       }
-      const { found = 0, corrected = 0, people = 0 } = run.report ?? {};
+      const { found = 0, corrected = 0, people: looked = 0, stale = 0 } = run.report ?? {};
       if (found > corrected) exit(3);
       if (options.csv) {
         process.stdout.write(await client.text(`/runs/${run.runId}/drift?format=csv`));
@@ -71,24 +84,28 @@ Exit code 3: differences are left.`,
         return;
       }
       if (found === 0) {
-        say(`${people} people are as they are wished. Nothing was written.`);
+        say(`${looked} people are as they are wished. Nothing was written.`);
         return;
       }
       say(
         table(
           ['Kind', 'Who', 'What becomes of it', 'Who acts', 'What'],
-          items.map((one) => [
-            one.kind,
-            one.who,
-            one.state === 'corrected' ? 'corrected now' : one.mode === 'correct' ? 'with --apply' : 'reported only',
-            one.owner,
-            one.what,
-          ]),
+          items.map((one) => [one.kind, one.who, becomes(one), one.owner, one.what]),
         ),
       );
       say('');
       say(
-        `${found} differences of ${people} people${options.apply ? `; ${corrected} are being corrected («usher status WHO» shows how)` : '; nothing was done'}. Run ${run.runId}.`,
+        `${found} differences of ${looked} people${options.apply ? `; ${corrected} are being corrected («usher status WHO» shows how)` : '; nothing was done'}${stale > 0 ? `; ${stale} are not what the plan showed and were left alone` : ''}. Run ${run.runId}.`,
       );
+      if (!options.apply && items.some((one) => one.mode === 'correct'))
+        say(`To correct exactly this: usher reconcile --apply ${run.runId}`);
     });
+}
+
+const runId = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
+
+function becomes({ state, mode }: DriftShown): string {
+  if (state === 'corrected') return 'corrected now';
+  if (state === 'plan_stale') return 'left alone: not what the plan showed';
+  return mode === 'correct' ? 'with --apply' : 'reported only';
 }

@@ -3,8 +3,8 @@
  * of one that is there says nothing either. Nobody leaves by an absent row: leaving is `active` false.
  */
 import { foldAddress, looksLikeAddress } from './email-address.ts';
-import { type DirectoryUser, roles } from './person.ts';
-import { isTimeZone } from './policy.ts';
+import { type DirectoryUser, roles, type Wish } from './person.ts';
+import { isTimeZone, type Rule } from './policy.ts';
 
 /** Column → the headings it is known by, in lower case without spaces and signs; also as the Exchange and Entra admin centres export them. */
 export const peopleColumns = {
@@ -137,6 +137,20 @@ export function readRow(cells: Cells): { fields: CsvFields; faults: RowFault[] }
         .filter((part) => part !== '');
   }
   return { fields, faults };
+}
+
+/** What the row asks for and the rule does not leave to the directory: said in the plan, or somebody waits for it in vain. */
+export function unusedCells(
+  rule: Pick<Rule, 'role' | 'licenses' | 'bookingPages'>,
+  wish: Pick<Wish, 'role' | 'licenses' | 'bookingPages'>,
+  fields: CsvFields,
+): PeopleColumn[] {
+  const says = (column: 'role' | 'licenses' | 'bookingPages'): boolean => {
+    const asked = fields[column];
+    if (asked === undefined || rule[column] === 'from-directory') return false;
+    return JSON.stringify([asked].flat().sort()) !== JSON.stringify([wish[column]].flat().sort());
+  };
+  return (['role', 'licenses', 'bookingPages'] as const).filter(says);
 }
 
 /** What the source says of the user from now on: what the row does not say stays as it was. */

@@ -28,6 +28,8 @@ export interface ImportSummary {
   seats: Record<string, { needed: number; left: number | null; missing: number }>;
   calendars: { delegated: number; notDelegated: number; toBeChecked: number };
   pages: { wished: number; missing: number; ownedByOthers: number; claimedTwice: number; notLookedAt?: number };
+  /** Rows with a cell (role, licenses, bookingPages) that their rule does not leave to the directory. */
+  cellsNotUsed?: number;
   /** Steps for which an administrator's hand is asked, and what for. */
   byHand?: { step: string; how: string }[];
   /** Until everybody is Ready, if nothing is in the way; at a rate that one worker process was measured with. */

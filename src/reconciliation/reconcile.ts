@@ -8,11 +8,11 @@ import type { Policy } from '../domain/policy.ts';
 import type { ProfileAbilities } from '../domain/profile.ts';
 import { asUsherError, UsherError } from '../errors.ts';
 import type { Log } from '../log.ts';
-import type { ReconciliationStore, SchedulingAccount, WakeUps } from '../ports.ts';
+import type { AdminStore, KeptDrift, ReconciliationStore, SchedulingAccount, WakeUps } from '../ports.ts';
 import { nextTime } from '../schedule.ts';
 
 export interface ReconcilerParts {
-  store: ReconciliationStore;
+  store: ReconciliationStore & Pick<AdminStore, 'run'>;
   account: SchedulingAccount;
   policy: Policy;
   wakeUps: Pick<WakeUps, 'hint'>;
@@ -24,33 +24,53 @@ export type Reconciler = ReturnType<typeof openReconciler>;
 
 const batch = 500;
 const leaseMinutes = 10;
+const mostOfPlan = 100_000;
 
 interface Asked {
   /** Null: everybody, and users that nobody knows. */
   personIds: string[] | null;
   apply: boolean;
   by: string;
+  /** What an earlier run showed: exactly that is corrected, of these people, and nothing that came since. */
+  plan?: KeptDrift[];
 }
+
+/** What must be as it was shown. */
+const keyOf = ({ kind, personId, what }: Pick<Drift, 'kind' | 'personId' | 'what'>): string =>
+  JSON.stringify([kind, personId, what]);
 
 export function openReconciler(parts: ReconcilerParts) {
   const { store, account, policy, wakeUps, log, now } = parts;
   const running = new Set<Promise<unknown>>();
 
-  async function run({ personIds, apply, by }: Asked, runId: string, goOn: () => Promise<void>): Promise<void> {
+  async function run({ personIds, apply, by, plan }: Asked, runId: string, goOn: () => Promise<void>): Promise<void> {
     const abilities = abilitiesOf(account);
     const counts: Record<string, number> = {};
     let people = 0;
     let found = 0;
     let corrected = 0;
+    let stale = 0;
+    const planned = plan && new Map(plan.map((one) => [keyOf(one), one]));
+    const shownAnew = new Set<string>();
+    const stateOf = (one: Drift, mode: DriftMode): KeptDrift['state'] => {
+      if (planned && !planned.delete(keyOf(one))) {
+        shownAnew.add(`${one.kind} ${one.personId}`);
+        return 'plan_stale';
+      }
+      return apply && mode === 'correct' && one.personId && correctedBy[one.kind] ? 'corrected' : 'found';
+    };
     const keep = async (drift: Drift[]): Promise<void> => {
-      const rows = drift.map((one) => {
+      const rows = drift.map((one): KeptDrift => {
         const mode: DriftMode = driftMode(one.kind, policy);
         counts[one.kind] = (counts[one.kind] ?? 0) + 1;
-        const state: 'corrected' | 'found' =
-          apply && mode === 'correct' && one.personId && correctedBy[one.kind] ? 'corrected' : 'found';
+        const state = stateOf(one, mode);
         if (state === 'corrected') corrected += 1;
+        if (state === 'plan_stale') stale += 1;
         return { ...one, mode, state };
       });
+      await write(rows);
+    };
+    const write = async (rows: KeptDrift[]): Promise<void> => {
       await store.addDrift(runId, found, rows);
       found += rows.length;
       for (const step of Object.keys(conditionOf) as Exclude<Step, 'offboard'>[]) {
@@ -96,7 +116,17 @@ export function openReconciler(parts: ReconcilerParts) {
         if (users.length < batch) break;
         await goOn();
       }
-    await store.endReconciliation(runId, 'done', { people, found, corrected, drift: counts });
+    // What was shown and is not so any more: said, and not done.
+    const gone = [...(planned?.values() ?? [])].filter((one) => !shownAnew.has(`${one.kind} ${one.personId}`));
+    stale += gone.length;
+    await write(gone.map((one) => ({ ...one, what: `not so any more: ${one.what}`, state: 'plan_stale' })));
+    await store.endReconciliation(runId, 'done', {
+      people,
+      found,
+      corrected,
+      ...(plan ? { stale } : {}),
+      drift: counts,
+    });
     if (found > 0) log.info({ runId, people, found, corrected, by }, 'the reconciliation found differences');
   }
 
@@ -117,9 +147,23 @@ export function openReconciler(parts: ReconcilerParts) {
   }
 
   return {
-    async reconcile(asked: Asked): Promise<string> {
+    async reconcile(asked: Omit<Asked, 'plan'>): Promise<string> {
       if (running.size >= 4) throw new UsherError('too_many', 'Four reconciliations run here already; wait for one.');
       return (await begin(asked)).runId;
+    },
+
+    /** Exactly what a run showed, of all its people or of some. Throws `not_found`, and `conflict` for one that is at work or corrected by itself. */
+    async applyPlan(planId: string, only: string[] | null, by: string): Promise<string> {
+      const made = await store.run(planId);
+      if (made?.kind !== 'reconcile') throw new UsherError('not_found', 'There is no such reconciliation.');
+      if (made.state !== 'done' || made.report?.apply === true)
+        throw new UsherError('conflict', 'Only a reconciliation that is done and corrected nothing is a plan.');
+      if (running.size >= 4) throw new UsherError('too_many', 'Four reconciliations run here already; wait for one.');
+      const plan = (await store.driftOf(planId, mostOfPlan)).filter(
+        ({ personId }) => personId !== null && (only === null || only.includes(personId)),
+      );
+      const personIds = [...new Set(plan.flatMap(({ personId }) => personId ?? []))];
+      return (await begin({ personIds, apply: true, by, plan })).runId;
     },
 
     /** The one of the policy, if it is time: once across all processes, and once after a downtime, however long. */

@@ -1,7 +1,7 @@
 /** What a reconciliation reads and leaves behind: everybody in pages, one row a difference, and when the next one is due. */
 import type { Drift } from '../domain/drift.ts';
 import { newId } from '../ids.ts';
-import type { ReconciliationStore } from '../ports.ts';
+import type { KeptDrift, ReconciliationStore } from '../ports.ts';
 import { type Database, run } from './database.ts';
 import { knownFrom, type PersonRow } from './rows.ts';
 
@@ -79,7 +79,7 @@ export function reconciliationStore({ pool }: Pick<Database, 'pool'>): Reconcili
         owner: Drift['owner'];
         since: Date | null;
         mode: 'correct' | 'report';
-        state: 'found' | 'corrected';
+        state: KeptDrift['state'];
       }>(
         pool,
         { name: 'drift-of', text: 'select * from drift where run_id = $1 order by kind, who, drift_no limit $2' },

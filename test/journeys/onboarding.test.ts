@@ -14,7 +14,9 @@ delegation: ignored
 sources:
   - { name: scim, kind: scim, domains: [contoso.com] }
   - { name: csv, kind: csv, domains: [contoso.com] }
-rules: [{ name: Everybody, when: { domain: contoso.com }, licenses: [scheduled-meetings], bookingPages: ["{userName.local}"] }]
+rules:
+  - { name: Advisors, when: { department: Advisory }, licenses: [scheduled-meetings], bookingPages: from-directory }
+  - { name: Everybody, when: { domain: contoso.com }, licenses: [scheduled-meetings], bookingPages: ["{userName.local}"] }
 bookingPages: { createMissing: from-template }
 leavers: { holdMinutes: 0 }
 `;
@@ -102,6 +104,25 @@ describe('a table', () => {
     const before = await history();
     await apply(second.importId);
     expect(await history()).toBe(before);
+  });
+
+  test('brings pages beside people where the rule leaves them to it; where it does not, the plan says so', async () => {
+    const made = await send(
+      'email,department,booking pages\nada@contoso.com,Advisory,advice-ada; First Call\nabe@contoso.com,Sales,extra-abe\nart@contoso.com,Sales,art\n',
+    );
+    expect(made.body.summary).toMatchObject({ kinds: { new: 3 }, cellsNotUsed: 1, pages: { wished: 4 } });
+    expect((await rowsOf(made.body.importId)).map(({ note }: { note: string | null }) => note)).toEqual([
+      null,
+      expect.stringContaining('bookingPages: not used, because rule «Everybody» says it for everybody'),
+      null,
+    ]);
+    await apply(made.body.importId);
+    const ada = await eventually(
+      () => person('ada@contoso.com'),
+      (body) => body.ready,
+    );
+    const { items } = (await usher.api('GET', `/account/booking-pages?owner=${ada.accountUserId}`)).body;
+    expect(items.map(({ linkName }: { linkName: string }) => linkName).sort()).toEqual(['advice-ada', 'first-call']);
   });
 
   test('an absent row or column takes nothing; active false is a leaver', async () => {

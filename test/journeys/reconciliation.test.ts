@@ -97,6 +97,47 @@ describe('a reconciliation', () => {
     expect(csv.body).toContain('bookingPages,bob@contoso.com,«bob» is disabled,account_administrator');
   });
 
+  test('applied as a plan it does exactly what was shown; what changed since is left alone and shown again', async () => {
+    const { run: plan } = await reconcile({ who: ['ann@contoso.com', 'bob@contoso.com', 'dan@contoso.com'] });
+    expect(plan.report).toMatchObject({ found: 2, corrected: 0 });
+    // Since then: ann has another wrong name, bob was mended by hand, and dan's page is disabled.
+    await database.query(`update account_users set name = 'Renamed Again' where email = 'ann@contoso.com'`);
+    await database.query(`update account_pages set enabled = true, disabled_by = null where link_name = 'bob'`);
+    await database.query(`update account_pages set enabled = false, disabled_by = 'license' where link_name = 'dan'`);
+    const apply = async (runId: string, body: Record<string, unknown> = {}) => {
+      const begun = await usher.api('POST', `/runs/${runId}/apply`, body);
+      if (begun.status !== 202) return begun;
+      const run = await eventually(
+        async () => (await usher.api('GET', `/runs/${begun.body.runId}`)).body,
+        (seen) => seen.state !== 'running',
+      );
+      return { status: 202, body: { ...run, drift: (await usher.api('GET', `/runs/${run.runId}/drift`)).body.items } };
+    };
+    const stale = await apply(plan.runId);
+    expect(stale.body.report).toMatchObject({ corrected: 0, stale: 2 });
+    expect(
+      stale.body.drift.map(({ who, state, what }: Record<string, string>) => [who?.split('@')[0], state, what]),
+    ).toEqual([
+      ['bob', 'plan_stale', 'not so any more: «bob» is disabled'],
+      ['ann', 'plan_stale', 'changed by hand: name is Renamed Again, wished ann'],
+    ]);
+    // Whoever was in order then is looked at by nobody.
+    const pageOf = async (name: string) =>
+      (await database.query('select enabled from account_pages where link_name = $1', [name])).rows[0].enabled;
+    expect(await pageOf('dan')).toBe(false);
+
+    const fresh = await reconcile({ who: ['ann@contoso.com', 'dan@contoso.com'] });
+    const some = await apply(fresh.run.runId, { only: ['dan@contoso.com'] });
+    expect(some.body.report).toMatchObject({ people: 1, corrected: 1, stale: 0 });
+    await eventually(
+      () => pageOf('dan'),
+      (enabled) => enabled === true,
+    );
+    expect((await apply(some.body.runId)).body).toMatchObject({ code: 'conflict' });
+    expect((await apply('00000000-0000-4000-8000-000000000000')).status).toBe(404);
+    await database.query(`update account_pages set enabled = false, disabled_by = 'license' where link_name = 'bob'`);
+  });
+
   test('corrects what the policy lets be corrected, by the steps, and finds it no more', async () => {
     const { run } = await reconcile({ apply: true });
     expect(run.report).toMatchObject({ found: 5, corrected: 4 });

@@ -12,6 +12,7 @@ import {
   type PeopleColumn,
   peopleColumns,
   readRow,
+  unusedCells,
   userFromFields,
 } from '../../domain/csv-people.ts';
 import { foldAddress } from '../../domain/email-address.ts';
@@ -40,8 +41,9 @@ export interface ImporterParts {
   now: () => Date;
 }
 
+const notUsed = ': not used';
 const mostBytes = 104_857_600;
-const batch = 500;
+const batch = 200;
 const applyTogether = 100;
 const applyAtOnce = 16;
 const leaseSeconds = 60;
@@ -227,9 +229,14 @@ export function openImporter(parts: ImporterParts) {
         kind: leaves ? 'leaver' : 'changed',
         note: leaves
           ? 'leaves: sign-in ends at once, the rest after the hold and the brake'
-          : Object.keys(resource)
-              .filter((key) => JSON.stringify(resource[key]) !== JSON.stringify(stored.resource[key]))
-              .join(', '),
+          : [
+              Object.keys(resource)
+                .filter((key) => JSON.stringify(resource[key]) !== JSON.stringify(stored.resource[key]))
+                .join(', '),
+              unused(change.wish, fields),
+            ]
+              .filter(Boolean)
+              .join('. '),
         fields,
         lifecycle: change.lifecycle,
         wish: short(change.wish),
@@ -248,7 +255,12 @@ export function openImporter(parts: ImporterParts) {
       const change = changeFor([...known.users, user], known.person, policy, user);
       return {
         kind: 'known',
-        note: `known from ${[...new Set(known.users.filter((one) => !one.deletedAt).map((one) => one.source))].join(', ') || 'before'}`,
+        note: [
+          `known from ${[...new Set(known.users.filter((one) => !one.deletedAt).map((one) => one.source))].join(', ') || 'before'}`,
+          unused(change.wish, fields),
+        ]
+          .filter(Boolean)
+          .join('. '),
         fields,
         personId: known.person.personId,
         generation: known.person.generation,
@@ -262,11 +274,20 @@ export function openImporter(parts: ImporterParts) {
     return {
       kind: 'new',
       note:
-        change.lifecycle === 'wanted' ? null : 'no rule of the policy matches: written down, and nothing is made of it',
+        change.lifecycle === 'wanted'
+          ? unused(change.wish, fields)
+          : 'no rule of the policy matches: written down, and nothing is made of it',
       fields,
       lifecycle: change.lifecycle,
       wish: short(change.wish),
     };
+  }
+
+  function unused(wish: Wish | null, fields: CsvFields): string | null {
+    const rule = policy.rules.find(({ name }) => name === wish?.rule);
+    const columns = rule && wish ? unusedCells(rule, wish, fields) : [];
+    if (columns.length === 0) return null;
+    return `${columns.join(' and ')}${notUsed}, because rule «${rule?.name}» says it for everybody. To use the column, an operator writes ${columns.map((column) => `${column}: from-directory`).join(' and ')} in the rule.`;
   }
 
   async function applyRows(of: Import, rows: ImportRow[], cause: Cause): Promise<void> {
@@ -435,6 +456,7 @@ function openTally({ store, account, policy }: ImporterParts, summary: ImportSum
       summary.rows += 1;
       summary.kinds[row.kind as RowKind] += 1;
       if (row.fields && row.lifecycle !== 'wanted' && row.kind !== 'leaver') summary.outOfScope += 1;
+      if (row.fields && row.note?.includes(notUsed)) summary.cellsNotUsed = (summary.cellsNotUsed ?? 0) + 1;
     },
 
     async look(rows: NewRow[]): Promise<void> {

@@ -7,6 +7,9 @@ alter table people add column unrecorded jsonb not null default '[]';
 alter index people_wished_pages set (fastupdate = off);
 select gin_clean_pending_list('people_wished_pages');
 
+-- A reconciliation that does what an earlier one showed says of whom it did not.
+alter table drift drop constraint drift_state_check, add constraint drift_state_check check (state in ('found', 'corrected', 'plan_stale'));
+
 -- Given licenses are counted once a statement, not once a row.
 drop trigger account_licenses_count on account_licenses;
 create trigger account_licenses_count after delete on account_licenses for each row execute function account_count_seat();
