@@ -6,6 +6,7 @@ import type { AccountDatabase } from './account/database.ts';
 import { foundAccount, makePages } from './account/founding.ts';
 import { openOutbox } from './account/mails.ts';
 import { openSignIn } from './account/sign-in.ts';
+import { openEvents } from './api/events.ts';
 import { type Config, ConfigError, type GraphConfig, parsePolicy } from './config.ts';
 import { looksLikeAddress } from './domain/email-address.ts';
 import type { Policy } from './domain/policy.ts';
@@ -312,6 +313,7 @@ async function build(
     const bulkHints = gatherHints(wakeUps, 20, (count) => metrics.hintsDropped.inc(count), 'bulk');
     const importer = openImporter({ store, account, policy, hints: bulkHints, log, now });
     const requestLog = openRequestLog(store, log);
+    const events = openEvents(store, log);
     const app = buildApp({
       scim: {
         store,
@@ -341,6 +343,7 @@ async function build(
           apply: (runId, personIds, by) => applyPlan(store, policy, runId, personIds, by),
         },
         signIn,
+        events,
         site,
         log,
         now,
@@ -368,6 +371,7 @@ async function build(
     const listening: Listening = await listen(app, config.host, config.port);
     address = config.publicUrl ?? `http://${hostInUrl(config.host)}:${listening.port}`;
     closers.push(async () => {
+      events.close();
       await listening.close();
       clearInterval(touching);
       await Promise.all([hints.flush(), bulkHints.flush()]);

@@ -350,6 +350,8 @@ export interface StepStore {
   >;
   /** Writes down whom a leaver's pages go to, before they go. */
   noteHandedOver(personId: string, pages: HandedOver[]): Promise<void>;
+  /** Which seats of somebody who leaves no rule had given: noted before they are taken, and emptied once they are back. */
+  noteTakenSeats(personId: string, kinds: string[]): Promise<void>;
   /** What was handed over is back, or is no longer to come back. */
   forgetHandedOver(personId: string): Promise<void>;
   /** Whom the source names so, among the people it told of: by its id, the externalId, the userName or an address. */
@@ -804,6 +806,24 @@ export interface KeptDrift extends Drift {
   state: 'found' | 'corrected' | 'plan_stale';
 }
 
+/** What somebody who watches sees change. */
+export interface Pulse {
+  /** Where history stood; the next pulse begins there. */
+  historyId: string;
+  /** The rows that history grew by, the newest first, and whose; at most as many as were asked for. */
+  changed: { id: string; personId: string }[];
+  /** Imports and runs that are at work or ended a moment ago, with their state. */
+  imports: { importId: string; state: ImportState }[];
+  runs: { runId: string; kind: string; state: string }[];
+  /** Changes whenever an alert, a task or a held removal does. */
+  mark: string;
+}
+
+export interface PulseStore {
+  /** Null: only where history stands now. */
+  pulse(since: string | null, most: number): Promise<Pulse>;
+}
+
 export interface ReconciliationStore {
   /** Wanted and suspended people, by personId; some of them, or everybody. */
   knownPeople(after: string | null, personIds: string[] | null, limit: number): Promise<KnownPerson[]>;
@@ -866,6 +886,7 @@ export interface NoticeStore {
 
 export interface Store
   extends SyncStore,
+    PulseStore,
     ReconciliationStore,
     AlertStore,
     NoticeStore,
@@ -928,6 +949,8 @@ export interface SeatClaim {
   /** The place in the line: the time of the first wish, then personId. */
   since: Date;
   cap: number | null;
+  /** Given back as an Administrator had given it: no rule's, and no rule takes it. */
+  byHand?: boolean;
 }
 
 export type StepMode = 'automatic' | 'task' | 'observe';

@@ -93,9 +93,11 @@ export function buildApp(parts: ServerParts): RequestListener {
   return (request, response) => {
     const url = request.url ?? '/';
     const toScim = isScim(url);
-    parts.inFlight.begin();
+    // Whoever merely watches keeps nobody waiting.
+    const counts = !url.startsWith('/api/v1/events');
+    if (counts) parts.inFlight.begin();
     response.on('close', () => {
-      parts.inFlight.end();
+      if (counts) parts.inFlight.end();
       const area = toScim ? 'scim' : url.startsWith('/api') ? 'api' : 'other';
       parts.metrics.requests.inc({ area, method: request.method ?? '', status: String(response.statusCode) });
     });

@@ -62,6 +62,14 @@ async function give(context: StepContext): Promise<StepOutcome> {
       ],
     };
   }
+  const had = person.takenSeats.filter((kind) => !user.licenses.some((license) => license.kind === kind));
+  const giveBack = had.filter((kind) => !wish.licenses.includes(kind));
+  if (plan && giveBack.length > 0)
+    return {
+      verdict: null,
+      did: [],
+      would: giveBack.map((kind) => `give the «${kind}» seat back that was given by hand`),
+    };
   const answers = new Map<string, SeatAnswer>();
   for (const kind of [...missing, ...(plan ? [] : moved)]) {
     const answer = await account.claimSeat(
@@ -83,6 +91,7 @@ async function give(context: StepContext): Promise<StepOutcome> {
         after: { kind },
       });
   }
+  if (person.takenSeats.length > 0 && !plan) await giveSeatsBack(context, user.accountUserId, giveBack);
   if (surplus.length > 0) {
     await account.freeSeats(user.accountUserId, surplus, fence);
     await serveTheLine(context);
@@ -113,4 +122,27 @@ async function give(context: StepContext): Promise<StepOutcome> {
       did,
     };
   return { verdict: licenseVerdict(wish.licenses, answers), did };
+}
+
+/** What an Administrator had given is back as theirs; where no seat is free, the next look tries again. */
+async function giveSeatsBack(
+  { person, account, store, fence, did }: StepContext,
+  accountUserId: string,
+  kinds: string[],
+): Promise<void> {
+  const left: string[] = [];
+  for (const kind of kinds) {
+    const claim = {
+      accountUserId,
+      kind,
+      personId: person.personId,
+      rule: 'by hand',
+      since: person.wishedAt,
+      cap: null,
+    };
+    const answer = await account.claimSeat({ ...claim, byHand: true }, fence);
+    if (answer.assigned) did.push({ action: 'license.given_back', before: null, after: { kind } });
+    else left.push(kind);
+  }
+  await store.noteTakenSeats(person.personId, left);
 }

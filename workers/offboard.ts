@@ -345,16 +345,24 @@ async function act(context: StepContext, action: OffboardAction, sight: Offboard
         after: { owner: action.heir.email, enabled: namedAndLicensed },
       };
     }
-    case 'free_seats':
+    case 'free_seats': {
+      const byHand = user.licenses.filter(({ kind, givenByUsher }) => !givenByUsher && action.kinds.includes(kind));
+      if (byHand.length > 0)
+        await store.noteTakenSeats(
+          person.personId,
+          byHand.map(({ kind }) => kind),
+        );
       await account.freeSeats(user.accountUserId, action.kinds, fence);
       await serveTheLine(context);
       return { action: 'license.unassigned', before: { kinds: action.kinds }, after: null };
+    }
     case 'suspend':
       await account.suspendUser(user.accountUserId, fence);
       return { action: 'user.suspended', before: { suspended: false }, after: { suspended: true } };
     case 'delete':
       await account.deleteUser(user.accountUserId, sight.heir?.accountUserId ?? null, fence);
       await store.forgetHandedOver(person.personId);
+      if (person.takenSeats.length > 0) await store.noteTakenSeats(person.personId, []);
       return {
         action: 'user.deleted_from_account',
         before: { accountUserId: user.accountUserId, email: user.email },

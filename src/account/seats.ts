@@ -56,7 +56,7 @@ export async function claimSeat(client: pg.PoolClient, claim: SeatClaim): Promis
   const answer = await takeOrStand(client, place, true);
   if (answer !== 'reached') return answer;
   if (await isCapped(client, claim)) return overCap(client, claim);
-  await give(client, claim.accountUserId, claim.kind, true, claim.rule);
+  await give(client, claim.accountUserId, claim.kind, !claim.byHand, claim.byHand ? null : claim.rule);
   return { assigned: true, already: false };
 }
 
@@ -66,7 +66,7 @@ export async function claimSeat(client: pg.PoolClient, claim: SeatClaim): Promis
  */
 export async function claimFreeSeats(client: pg.PoolClient, claims: SeatClaim[]): Promise<Claimed[]> {
   const kind = claims[0]?.kind ?? '';
-  const isPlain = claims.every((claim) => claim.kind === kind && claim.cap === null);
+  const isPlain = claims.every((claim) => claim.kind === kind && claim.cap === null && !claim.byHand);
   const pool = isPlain ? await lockPool(client, kind) : null;
   const line = await client.query({
     name: 'account-anybody-in-line',

@@ -30,6 +30,7 @@ import { pageRoutes } from './account-pages.ts';
 import { userRoutes } from './account-users.ts';
 import { authenticate, type Caller, type Site } from './caller.ts';
 import { delegationRoutes } from './delegation.ts';
+import { eventRoutes, type Watched } from './events.ts';
 import { type ImportParts, importRoutes } from './imports.ts';
 import { operationRoutes, type Policies, type Reconciliations } from './operations.ts';
 import { peopleRoutes } from './people.ts';
@@ -56,6 +57,7 @@ export interface ApiParts {
   /** Null where the account is somebody else's product: it is administered there. */
   administration: AccountAdministration | null;
   signIn: SignIn;
+  events: Watched;
   wakeUps: WakeUps;
   policy: Policy;
   site: Site;
@@ -89,6 +91,7 @@ export function apiRoutes(parts: ApiParts): Route[] {
         ]
       : []),
     ...sessionRoutes(parts),
+    ...eventRoutes(parts),
   ];
 }
 

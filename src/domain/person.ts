@@ -115,6 +115,8 @@ export interface Person {
   kept: Kept;
   /** The last entry of a page counts. */
   handedOver: HandedOver[];
+  /** Kinds of seats that were given by hand and taken when the person left. */
+  takenSeats: string[];
   /** The time of the first wish: the place in every waiting list. */
   wishedAt: Date;
   createdAt: Date;

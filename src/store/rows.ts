@@ -20,6 +20,7 @@ export interface PersonRow {
   /** Absent where a statement does not ask for it: only steps do. */
   kept?: Kept;
   handed_over?: HandedOver[];
+  taken_seats?: string[];
   unrecorded?: HistoryEntry[];
   wished_at: Date | string;
   created_at: Date | string;
@@ -50,6 +51,7 @@ export function personFrom(row: PersonRow): Person {
     accountUserOrigin: row.account_user_origin,
     kept: row.kept ?? {},
     handedOver: row.handed_over ?? [],
+    takenSeats: row.taken_seats ?? [],
     wishedAt: new Date(row.wished_at),
     createdAt: new Date(row.created_at),
   };

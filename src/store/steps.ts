@@ -357,6 +357,13 @@ export function stepStore(pool: pg.Pool): StepStore {
       await run(pool, noteHandedOver, [personId, JSON.stringify(pages)]);
     },
 
+    async noteTakenSeats(personId, kinds) {
+      await run(pool, { name: 'note-taken-seats', text: 'update people set taken_seats = $2 where person_id = $1' }, [
+        personId,
+        kinds,
+      ]);
+    },
+
     async forgetHandedOver(personId) {
       await run(pool, forgetHandedOver, [personId]);
     },

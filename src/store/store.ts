@@ -10,6 +10,7 @@ import { intakeStore } from './intake.ts';
 import { noticeStore } from './notices.ts';
 import { planStore } from './plans.ts';
 import { policyStore } from './policy.ts';
+import { pulseStore } from './pulse.ts';
 import { reconciliationStore } from './reconciliation.ts';
 import { requestLogStore } from './request-log.ts';
 import { stepStore } from './steps.ts';
@@ -29,6 +30,7 @@ export function openStore(
     ...accessStore(database),
     ...policyStore(database.pool),
     ...planStore(database.pool),
+    ...pulseStore(database),
     ...reconciliationStore(database),
     ...groupStore(database, groupsMatter),
     ...requestLogStore(database.pool),

@@ -82,6 +82,7 @@ export function aPerson(more: Partial<Person> = {}): Person {
     accountUserOrigin: null,
     kept: {},
     handedOver: [],
+    takenSeats: [],
     wishedAt: now,
     createdAt: now,
     ...more,

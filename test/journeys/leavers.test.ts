@@ -5,7 +5,7 @@ import { adminToken, call, eventually, scimUser, startUsher, type Usher } from '
 
 const enterprise = 'urn:ietf:params:scim:schemas:extension:enterprise:2.0:User';
 const policyOf = (source: string) => `
-account: { kind: builtin, plan: paid, pools: { scheduled-meetings: 100 } }
+account: { kind: builtin, plan: paid, pools: { scheduled-meetings: 100, engagement: 2 } }
 dedicatedMailbox: ${contoso.dedicatedMailbox}
 sources: [{ name: people, kind: ${source}, domains: [${contoso.domain}] }]
 rules: [{ name: Everybody, licenses: [scheduled-meetings], bookingPages: ["{userName.local}"] }]
@@ -55,9 +55,16 @@ describe('leavers.pagesTo: manager', () => {
         ],
       });
       expect(made.status).toBe(201);
+      // A seat that no rule wishes.
+      expect(
+        (await usher.api('POST', `/account/users/${accountUserId}/licenses`, { kind: 'engagement' })).status,
+      ).toBeLessThan(300);
+      const licenses = async () => (await usher.api('GET', `/account/users/${accountUserId}`)).body.licenses;
+      expect(await licenses()).toEqual(['engagement', 'scheduled-meetings']);
 
       await active(ana, false);
       await becomes('ana.ruiz', 'suspended');
+      expect(await licenses()).toEqual([]);
       expect(await page('ana.ruiz')).toEqual({ owner: 'bjorn.akesson', enabled: true });
       expect(await page('ana-sales')).toEqual({ owner: 'bjorn.akesson', enabled: true });
       expect(await page('ana-old')).toEqual({ owner: 'bjorn.akesson', enabled: false });
@@ -69,6 +76,10 @@ describe('leavers.pagesTo: manager', () => {
       expect(await page('ana-sales')).toEqual({ owner: 'ana.ruiz', enabled: true });
       expect(await page('ana-old')).toEqual({ owner: 'ana.ruiz', enabled: false });
       expect(await page('bjorn.akesson')).toEqual({ owner: 'bjorn.akesson', enabled: true });
+      expect(await licenses()).toEqual(['engagement', 'scheduled-meetings']);
+      // Still an Administrator's gift: looking again takes nothing.
+      await usher.api('POST', `/people/ana.ruiz@${contoso.domain}/provision`, {});
+      expect(await licenses()).toEqual(['engagement', 'scheduled-meetings']);
 
       // What the manager gave on meanwhile stays there.
       await active(ana, false);

@@ -1,0 +1,124 @@
+/**
+ * `/api/v1/events`: server-sent events (HTML Living Standard, section 9.2) for whoever watches. An event says that something changed, and of whom; what it is now
+ * is read where it is: nothing is told here that a request would not tell.
+ *
+ * | event | data |
+ * |---|---|
+ * | `people` | `personIds`: whose history grew, up to a hundred; `more`: others, too |
+ * | `import` | `importId`, `state`, `progress` |
+ * | `run` | `runId`, `kind`, `state` |
+ * | `attention` | an alert, an open task, a held removal or a paused source came or went |
+ *
+ * One look a second for all who watch in this process, and none while nobody does.
+ */
+import type { Response } from 'express';
+import type { Log } from '../log.ts';
+import type { ImportStore, Pulse, PulseStore } from '../ports.ts';
+import { type Route, route } from './route.ts';
+
+export interface Watched {
+  add(response: Response): void;
+  close(): void;
+}
+
+const everyMs = 1000;
+const beatMs = 15_000;
+const mostPeople = 100;
+const mostRows = 2000;
+/** A row may commit behind one with a higher number: so many looks back are read again. */
+const looksBack = 4;
+
+export function openEvents(store: PulseStore & Pick<ImportStore, 'importProgress'>, log: Log): Watched {
+  const watching = new Set<Response>();
+  let timer: NodeJS.Timeout | undefined;
+  let floors: string[] = [];
+  let seen = new Set<string>();
+  let told = new Map<string, string>();
+  let beatAt = 0;
+
+  const send = (event: string, data: unknown): void => {
+    const text = `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
+    for (const response of watching) response.write(text);
+  };
+  /** Only what is otherwise than at the last look. */
+  const tellOnce = (event: string, key: string, data: unknown): void => {
+    const text = JSON.stringify(data);
+    if (told.get(key) === text) return;
+    told.set(key, text);
+    send(event, data);
+  };
+
+  async function look(): Promise<void> {
+    const first = floors.length === 0;
+    const pulse: Pulse = await store.pulse(floors[0] ?? null, mostRows);
+    floors = [...floors, pulse.historyId].slice(-looksBack);
+    const fresh = pulse.changed.filter(({ id }) => !seen.has(id));
+    seen = new Set(pulse.changed.map(({ id }) => id));
+    const personIds = [...new Set(fresh.map(({ personId }) => personId))];
+    if (personIds.length > 0)
+      send('people', { personIds: personIds.slice(0, mostPeople), more: personIds.length > mostPeople });
+    for (const { importId, state } of pulse.imports)
+      tellOnce('import', importId, { importId, state, progress: await store.importProgress(importId) });
+    for (const run of pulse.runs) tellOnce('run', run.runId, run);
+    if (first) told.set('attention', JSON.stringify({ mark: pulse.mark }));
+    tellOnce('attention', 'attention', { mark: pulse.mark });
+    if (Date.now() - beatAt > beatMs) {
+      beatAt = Date.now();
+      for (const response of watching) response.write(': still here\n\n');
+    }
+  }
+
+  const plan = (): void => {
+    timer = setTimeout(() => {
+      look()
+        .catch((error: unknown) => log.debug({ err: error }, 'what changed could not be looked at'))
+        .finally(() => {
+          if (watching.size > 0) plan();
+          else stop();
+        });
+    }, everyMs);
+  };
+  const stop = (): void => {
+    clearTimeout(timer);
+    timer = undefined;
+    floors = [];
+    seen = new Set();
+    told = new Map();
+  };
+
+  return {
+    add(response) {
+      response.set({ 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store', 'X-Accel-Buffering': 'no' });
+      response.flushHeaders();
+      // Whoever was cut off reads everything anew: what was missed meanwhile is not kept.
+      response.write('retry: 2000\nevent: hello\ndata: {}\n\n');
+      watching.add(response);
+      response.on('close', () => watching.delete(response));
+      if (!timer) plan();
+    },
+    close() {
+      for (const response of watching) response.end();
+      watching.clear();
+      stop();
+    },
+  };
+}
+
+export function eventRoutes({ events }: { events: Watched }): Route[] {
+  return [
+    route({
+      method: 'get',
+      path: '/events',
+      tag: 'Events',
+      summary:
+        'Server-sent events: people, import, run, attention. Each says what changed; what it is now is read where it is',
+      operation: 'people.read',
+      answers: {
+        200: { description: 'A stream that ends when the caller closes it.', contentType: 'text/event-stream' },
+      },
+      async handle({ response }) {
+        events.add(response);
+      },
+    }),
+  ];
+}
