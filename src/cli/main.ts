@@ -501,6 +501,8 @@ function untilStopped(): { signal: AbortSignal; done: Promise<void> } {
 }
 
 if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  // «usher ... | head»: whoever reads has read enough.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
   process.exitCode = await main(process.argv.slice(2), process.env);
   // Whatever a library still holds open must not keep a finished command alive; what was said is read first, also by a slow pipe.
   await Promise.all([process.stdout, process.stderr].map((out) => new Promise((resolve) => out.write('', resolve))));

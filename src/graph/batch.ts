@@ -112,7 +112,8 @@ function openSlots(): Slots {
   return {
     schedule(dispatch) {
       waiting.push({ dispatch, since: performance.now() });
-      pump();
+      // Never at once: the loader puts the first key into a batch after it has asked for its turn, and one that went empty would keep that key for ever.
+      queueMicrotask(pump);
     },
     begin() {
       const began = epoch;
