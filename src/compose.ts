@@ -360,7 +360,7 @@ async function build(
         attempts: openRateLimit(Date.now),
         log,
       },
-      home: { administration, signIn, store, policy, site },
+      console: { signIn, site },
       notifications: config.graph?.notificationUrl ? { store, sources: polled.map(({ name }) => name), log } : null,
       store,
       metrics,

@@ -437,6 +437,10 @@ export interface AdminStore {
   person(who: string): Promise<ShownPerson | null>;
   history(personId: string, limit: number, before: string | null): Promise<HistoryRow[]>;
   summary(): Promise<Summary>;
+  /** Today's count, over the one from earlier today. */
+  noteReadiness(): Promise<void>;
+  /** The days that Usher ran on, of so many; wanted people, and those Ready at the end of the day. */
+  readinessByDay(days: number): Promise<{ day: string; people: number; ready: number }[]>;
   requestProvision(personId: string, plan: boolean, requestedBy: string): Promise<Provision>;
   provision(provisionId: string): Promise<Provision | null>;
   openProvisions(limit: number): Promise<Provision[]>;

@@ -1,8 +1,8 @@
 /** The HTTP side: SCIM on Node's own server, beside the API, health and metrics in an Express application. */
 import { createServer, type RequestListener, type Server } from 'node:http';
 import express from 'express';
+import { type ConsoleParts, consoleRouter } from './api/console.ts';
 import { docsPage } from './api/docs.ts';
-import { type HomeParts, homePage } from './api/home.ts';
 import { sendPage } from './api/html.ts';
 import { openApiDocument } from './api/openapi.ts';
 import { type ApiParts, answerProblem, apiRouter, apiRoutes } from './api/router.ts';
@@ -19,7 +19,7 @@ export interface ServerParts {
   scim: ScimParts;
   api: ApiParts;
   signIn: SignInParts;
-  home: HomeParts;
+  console: ConsoleParts;
   /** Null where no change notifications are asked for. */
   notifications: NotificationParts | null;
   store: Store;
@@ -60,8 +60,8 @@ export function buildApp(parts: ServerParts): RequestListener {
   app.use('/api/v1', apiRouter(parts.api, routes));
   app.use('/sign-in', signInRouter(parts.signIn));
   app.use('/sign-out', signOut(parts.signIn));
-  // Until there is more to see: who signed in sees the own profile, pages and calendar, and the way out.
-  app.get('/', homePage(parts.home), (_request, response) => {
+  app.use(consoleRouter(parts.console));
+  app.get('/', (_request, response) => {
     response.json({
       name: 'usher',
       scim: '/scim/v2',

@@ -103,6 +103,7 @@ export function openWatch({ store, account, policy, log, now }: WatchParts): () 
     await heldRuns();
     await scarceSeats();
     await tenant();
+    await store.noteReadiness();
     if (policy.alerts.webhook) await store.beat(policy.alerts.heartbeatHours, policy.alerts.webhook);
   };
 }

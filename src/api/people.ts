@@ -192,6 +192,15 @@ export function peopleRoutes(parts: PeopleParts): Route[] {
       : []),
     route({
       method: 'get',
+      path: '/summary/days',
+      tag,
+      summary: 'How many were wanted and how many Ready, on each of the last thirty days that Usher ran',
+      operation: 'people.read',
+      answers: { 200: { description: 'A row a day.', schema: shapes.itemsOf(shapes.readinessDay) } },
+      handle: async () => ({ body: { items: await store.readinessByDay(30) } }),
+    }),
+    route({
+      method: 'get',
       path: '/summary',
       tag,
       summary: 'Counts: people, ready, per condition and reason, seats',

@@ -92,6 +92,8 @@ export const summary = z.looseObject({
   licenses: z.record(z.string(), counts),
 });
 
+export const readinessDay = z.looseObject({ day: z.iso.date(), people: z.int(), ready: z.int() });
+
 export const run = z.looseObject({
   runId: z.uuid(),
   kind: z.string(),

@@ -147,6 +147,30 @@ export function adminStore({ pool, kysely }: Database): AdminStore {
       );
     },
 
+    async noteReadiness() {
+      await run(
+        pool,
+        {
+          name: 'note-readiness',
+          text: `insert into readiness (day, people, ready) select current_date, count(*) filter (where lifecycle = 'wanted'), count(*) filter (where ready) from people
+                 on conflict (day) do update set people = excluded.people, ready = excluded.ready`,
+        },
+        [],
+      );
+    },
+
+    async readinessByDay(days) {
+      const rows = await run<{ day: string; people: number; ready: number }>(
+        pool,
+        {
+          name: 'readiness-by-day',
+          text: `select to_char(day, 'YYYY-MM-DD') as day, people, ready from readiness where day > current_date - $1::integer order by day`,
+        },
+        [days],
+      );
+      return rows;
+    },
+
     async requestProvision(personId, plan, requestedBy) {
       const provision: Provision = { provisionId: newId(), personId, plan, requestedBy, result: null };
       await run(

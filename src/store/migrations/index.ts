@@ -10,6 +10,7 @@ import { sql as plans } from './0009-plans.ts';
 import { sql as drift } from './0010-drift.ts';
 import { sql as handedOver } from './0011-handed-over.ts';
 import { sql as together } from './0012-together.ts';
+import { sql as consoleTables } from './0013-console.ts';
 
 /** In order; a released migration never changes. */
 export const migrations: Record<string, string> = {
@@ -25,4 +26,5 @@ export const migrations: Record<string, string> = {
   '0010-drift': drift,
   '0011-handed-over': handedOver,
   '0012-together': together,
+  '0013-console': consoleTables,
 };

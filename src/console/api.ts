@@ -1,0 +1,113 @@
+/** The API as the console sees it. The types are those that the OpenAPI document is made of. */
+import type { z } from 'zod';
+import type * as shapes from '../api/shapes.ts';
+
+export type Person = z.output<typeof shapes.person>;
+export type Condition = z.output<typeof shapes.condition>;
+export type Summary = z.output<typeof shapes.summary>;
+export type ReadinessDay = z.output<typeof shapes.readinessDay>;
+export type HistoryRow = z.output<typeof shapes.historyRow>;
+export type ProvisionResult = z.output<typeof shapes.provisionResult>;
+export type Run = z.output<typeof shapes.run>;
+export type Drift = z.output<typeof shapes.drift>;
+export type Task = z.output<typeof shapes.task>;
+export type Worksheet = z.output<typeof shapes.worksheet>;
+export type Source = z.output<typeof shapes.source>;
+export type Token = z.output<typeof shapes.token>;
+export type LoggedRequest = z.output<typeof shapes.loggedRequest>;
+export type Alert = z.output<typeof shapes.alert>;
+export type Session = z.output<typeof shapes.session>;
+export type AccountUser = z.output<typeof shapes.accountUser>;
+export type BookingPage = z.output<typeof shapes.bookingPage>;
+export type Permission = z.output<typeof shapes.permission>;
+
+export interface Items<T> {
+  items: T[];
+}
+export interface Listed<T> extends Items<T> {
+  nextCursor: string | null;
+  total: number;
+}
+
+/** A refusal, in the words of the API (RFC 9457). */
+export class Problem extends Error {
+  readonly status: number;
+  readonly code: string;
+  readonly next: string | null;
+  constructor(status: number, body: { code?: string; title?: string; detail?: string; next?: string }) {
+    super(body.detail ?? body.title ?? `status ${status}`);
+    this.status = status;
+    this.code = body.code ?? 'unknown';
+    this.next = body.next ?? null;
+  }
+}
+
+type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+
+export async function call<T>(method: Method, path: string, body?: unknown, type = 'application/json'): Promise<T> {
+  let response: Response;
+  try {
+    response = await fetch(`/api/v1${path}`, {
+      method,
+      headers: { Accept: 'application/json', ...(body === undefined ? {} : { 'Content-Type': type }) },
+      ...(body === undefined ? {} : { body: body instanceof Blob ? body : JSON.stringify(body) }),
+    });
+  } catch {
+    throw new Problem(0, { code: 'offline' });
+  }
+  if (response.status === 401) {
+    // The session ended: whoever is here signs in again.
+    window.location.assign('/sign-in');
+  }
+  const text = await response.text();
+  const isJson = response.headers.get('content-type')?.includes('json');
+  const read: unknown = text === '' || !isJson ? text : JSON.parse(text);
+  if (!response.ok) throw new Problem(response.status, typeof read === 'object' && read !== null ? read : {});
+  return read as T;
+}
+
+export const get = <T>(path: string): Promise<T> => call<T>('GET', path);
+export const post = <T>(path: string, body: unknown = {}): Promise<T> => call<T>('POST', path, body);
+
+/** What of these is set, as a query. */
+export function query(values: Record<string, string | number | null | undefined>): string {
+  const set = Object.entries(values).filter(([, value]) => value !== undefined && value !== null && value !== '');
+  return set.length === 0 ? '' : `?${new URLSearchParams(set.map(([name, value]) => [name, String(value)]))}`;
+}
+
+export interface ImportSummary {
+  rows: number;
+  kinds: Record<string, number>;
+  outOfScope: number;
+  cellsNotUsed?: number;
+  seats: Record<string, { needed: number; left: number | null; missing: number }>;
+  calendars: { delegated: number; notDelegated: number; toBeChecked: number };
+  pages: { wished: number; missing: number; ownedByOthers: number; claimedTwice: number };
+  secondsExpected: number;
+}
+export interface ImportProgress {
+  rows: Record<'waiting' | 'applied' | 'plan_stale' | 'failed' | 'left', number>;
+  people: number;
+  ready: number;
+  conditions: Record<string, number>;
+}
+export interface Import {
+  importId: string;
+  name: string;
+  state: 'reading' | 'planned' | 'applying' | 'stopped' | 'done' | 'failed';
+  createdAt: string;
+  columns: string[];
+  failure: string | null;
+  summary: ImportSummary | null;
+  progress: ImportProgress;
+}
+export interface ImportRow {
+  line: number;
+  kind: string;
+  who: string;
+  note: string | null;
+  suggestion: string | null;
+  state: string;
+  result: string | null;
+  cells: Record<string, string>;
+}

@@ -1,0 +1,156 @@
+/** What somebody who signed in sees of themselves: can they be booked, what they can do for it, their pages, their profile. */
+import { Button, Field, Input } from '@fluentui/react-components';
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useState } from 'react';
+import {
+  type AccountUser,
+  type BookingPage,
+  type Condition,
+  call,
+  get,
+  type Listed,
+  query,
+  type Session,
+} from '../api.ts';
+import { Steps } from '../parts/instructions.tsx';
+import { Asked, Empty, Fault, Mark, Page } from '../parts/shown.tsx';
+import { useWords } from '../words/index.tsx';
+
+interface Calendar {
+  message: string;
+  condition: Condition | null;
+  instructions: { title: string; steps: string[] }[];
+}
+
+export function Me({ session }: { session: Session }) {
+  const { t } = useWords();
+  const id = session.accountUserId;
+  if (!id)
+    return (
+      <Page title={session.name}>
+        <Empty>{t('me.nobody')}</Empty>
+      </Page>
+    );
+  return <Mine id={id} />;
+}
+
+function Mine({ id }: { id: string }) {
+  const { t } = useWords();
+  const user = useQuery({ queryKey: ['me'], queryFn: () => get<AccountUser>(`/account/users/${id}`) });
+  const pages = useQuery({
+    queryKey: ['me', 'pages'],
+    queryFn: () => get<Listed<BookingPage>>(`/account/booking-pages${query({ owner: id })}`),
+  });
+  return (
+    <Asked of={user}>
+      {(me) => (
+        <Page title={me.name} lead={t('me.lead')}>
+          <div className="cards">
+            <CalendarCard id={id} />
+            <section className="card" aria-labelledby="pages">
+              <h2 id="pages">{t('pages')}</h2>
+              <Asked of={pages}>
+                {({ items }) =>
+                  items.length === 0 ? (
+                    <Empty>{t('person.noPages')}</Empty>
+                  ) : (
+                    <ul className="plain">
+                      {items.map((page) => (
+                        <li key={page.pageId}>
+                          <Mark status={page.bookable.bookable} label={page.bookable.message} />{' '}
+                          <strong>{page.title}</strong> <span className="muted">({page.linkName})</span>
+                          <br />
+                          {page.bookable.message}
+                        </li>
+                      ))}
+                    </ul>
+                  )
+                }
+              </Asked>
+            </section>
+            <Profile user={me} />
+          </div>
+        </Page>
+      )}
+    </Asked>
+  );
+}
+
+function CalendarCard({ id }: { id: string }) {
+  const { t, ago } = useWords();
+  const client = useQueryClient();
+  const calendar = useQuery({
+    queryKey: ['me', 'calendar'],
+    queryFn: () => get<Calendar>(`/account/users/${id}/calendar`),
+    retry: false,
+  });
+  const check = useMutation({
+    mutationFn: () => call('POST', `/account/users/${id}/calendar/check`, {}),
+    onSettled: () => setTimeout(() => void client.invalidateQueries({ queryKey: ['me', 'calendar'] }), 1500),
+  });
+  return (
+    <section className="card" aria-labelledby="calendar">
+      <h2 id="calendar">{t('me.calendar')}</h2>
+      <Asked of={calendar}>
+        {(found) => (
+          <>
+            <p>
+              <Mark status={found.condition?.status ?? 'unknown'} label={found.message} /> {found.message}
+            </p>
+            <p className="muted">{t('person.checked', { ago: ago(found.condition?.checkedAt) })}</p>
+            <Button onClick={() => check.mutate()} disabled={check.isPending}>
+              {t('delegation.check')}
+            </Button>
+            {found.condition?.status !== 'true' ? <Steps ways={found.instructions} /> : null}
+          </>
+        )}
+      </Asked>
+      {check.isError ? <Fault error={check.error} /> : null}
+    </section>
+  );
+}
+
+function Profile({ user }: { user: AccountUser }) {
+  const { t } = useWords();
+  const client = useQueryClient();
+  const [phone, setPhone] = useState(user.phone ?? '');
+  const [jobTitle, setJobTitle] = useState(user.jobTitle ?? '');
+  const save = useMutation({
+    mutationFn: () =>
+      call('PATCH', `/account/users/${user.accountUserId}`, { phone: phone || null, jobTitle: jobTitle || null }),
+    onSuccess: () => client.invalidateQueries({ queryKey: ['me'] }),
+  });
+  return (
+    <section className="card" aria-labelledby="profile">
+      <h2 id="profile">{t('me.profile')}</h2>
+      <dl className="data">
+        <dt>{t('email')}</dt>
+        <dd>{user.email}</dd>
+        <dt>{t('users.role')}</dt>
+        <dd>{user.role}</dd>
+        <dt>{t('users.licenses')}</dt>
+        <dd>{user.licenses.join(', ') || t('none')}</dd>
+      </dl>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          save.mutate();
+        }}
+      >
+        <Field label={t('me.phone')}>
+          <Input value={phone} onChange={(_event, data) => setPhone(data.value)} />
+        </Field>
+        <Field label={t('me.jobTitle')}>
+          <Input value={jobTitle} onChange={(_event, data) => setJobTitle(data.value)} />
+        </Field>
+        <p>
+          <Button type="submit" disabled={save.isPending}>
+            {t('save')}
+          </Button>{' '}
+          <span role="status">{save.isSuccess ? t('saved') : ''}</span>
+        </p>
+      </form>
+      {save.isError ? <Fault error={save.error} /> : null}
+    </section>
+  );
+}

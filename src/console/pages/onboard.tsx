@@ -1,0 +1,344 @@
+/** A table of people: dropped, read as a plan, mended, applied, watched, stopped, gone on with. */
+import { Button, MessageBar, MessageBarBody } from '@fluentui/react-components';
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { type DragEvent, useEffect, useRef, useState } from 'react';
+import { Link, useLocation } from 'wouter';
+import { call, get, type Import, type ImportRow, type Items, post, query } from '../api.ts';
+import { Asked, Empty, Fault, Page } from '../parts/shown.tsx';
+import { useWords } from '../words/index.tsx';
+
+export function Onboard({ importId }: { importId: string | null }) {
+  return importId ? <One importId={importId} /> : <All />;
+}
+
+function useUpload() {
+  const [, go] = useLocation();
+  return useMutation({
+    mutationFn: ({ name, bytes }: { name: string; bytes: Blob }) =>
+      call<Import>('POST', `/imports${query({ name })}`, bytes, 'text/csv'),
+    onSuccess: ({ importId }) => go(`/onboard/${importId}`),
+  });
+}
+
+function All() {
+  const { t, time, named, number } = useWords();
+  const upload = useUpload();
+  const [over, setOver] = useState(false);
+  const imports = useQuery({ queryKey: ['imports'], queryFn: () => get<Items<Import>>('/imports') });
+  const take = (file: File | undefined): void => {
+    if (file) upload.mutate({ name: file.name, bytes: file });
+  };
+  const drop = (event: DragEvent): void => {
+    event.preventDefault();
+    setOver(false);
+    take(event.dataTransfer.files[0]);
+  };
+  return (
+    <Page title={t('onboard')} lead={t('onboard.lead')}>
+      {/* biome-ignore lint/a11y/noStaticElementInteractions: dropping is one more way; the field inside is the one for everybody */}
+      <div
+        className={`drop lead ${over ? 'over' : ''}`}
+        onDragOver={(event) => {
+          event.preventDefault();
+          setOver(true);
+        }}
+        onDragLeave={() => setOver(false)}
+        onDrop={drop}
+      >
+        <label>
+          <p>{t('onboard.drop')}</p>
+          <input type="file" accept=".csv,.txt,.tsv,text/csv" onChange={(event) => take(event.target.files?.[0])} />
+        </label>
+        <p className="muted">{t('onboard.columns')}</p>
+        {upload.isPending ? <p role="status">{t('onboard.reading')}</p> : null}
+      </div>
+      {upload.isError ? <Fault error={upload.error} /> : null}
+      <h2>{t('onboard.before')}</h2>
+      <Asked of={imports}>
+        {({ items }) =>
+          items.length === 0 ? (
+            <Empty>{t('onboard.none')}</Empty>
+          ) : (
+            <div className="scroll">
+              <table className="table">
+                <thead>
+                  <tr>
+                    <th>{t('onboard.file')}</th>
+                    <th>{t('state')}</th>
+                    <th>{t('onboard.rows')}</th>
+                    <th>{t('onboard.made')}</th>
+                  </tr>
+                </thead>
+                <tbody>
+                  {items.map((item) => (
+                    <tr key={item.importId}>
+                      <td>
+                        <Link href={`/onboard/${item.importId}`}>{item.name}</Link>
+                      </td>
+                      <td>{named('state', item.state)}</td>
+                      <td>{item.summary ? number(item.summary.rows) : '–'}</td>
+                      <td className="tight">{time(item.createdAt)}</td>
+                    </tr>
+                  ))}
+                </tbody>
+              </table>
+            </div>
+          )
+        }
+      </Asked>
+    </Page>
+  );
+}
+
+function One({ importId }: { importId: string }) {
+  const { t, named } = useWords();
+  const client = useQueryClient();
+  const one = useQuery({
+    queryKey: ['import', importId],
+    queryFn: () => get<Import>(`/imports/${importId}`),
+    // The stream tells of it; should that be away, it is asked for.
+    refetchInterval: ({ state }) => (state.data?.state === 'applying' ? 5000 : false),
+  });
+  const move = useMutation({
+    mutationFn: (act: 'apply' | 'stop' | 'resume') => post(`/imports/${importId}/${act}`),
+    onSettled: () => client.invalidateQueries(),
+  });
+  return (
+    <Asked of={one}>
+      {(shown) => (
+        <Page title={shown.name} lead={named('state', shown.state)}>
+          <div className="tools">
+            {shown.state === 'planned' ? (
+              <Button appearance="primary" disabled={move.isPending} onClick={() => move.mutate('apply')}>
+                {t('onboard.apply')}
+              </Button>
+            ) : null}
+            {shown.state === 'applying' ? (
+              <Button disabled={move.isPending} onClick={() => move.mutate('stop')}>
+                {t('onboard.stop')}
+              </Button>
+            ) : null}
+            {shown.state === 'stopped' ? (
+              <Button appearance="primary" disabled={move.isPending} onClick={() => move.mutate('resume')}>
+                {t('onboard.resume')}
+              </Button>
+            ) : null}
+            <Button as="a" href={`/api/v1/imports/${importId}/errors`} download={`wrong-${shown.name}`}>
+              {t('onboard.errors')}
+            </Button>
+            <Link href="/onboard">{t('onboard.another')}</Link>
+          </div>
+          {move.isError ? <Fault error={move.error} /> : null}
+          {shown.failure ? (
+            <MessageBar intent="error">
+              <MessageBarBody>{shown.failure}</MessageBarBody>
+            </MessageBar>
+          ) : null}
+          {shown.state === 'planned' ? null : <Progress of={shown} />}
+          {shown.summary ? <Plan of={shown} /> : null}
+          <Wrong of={shown} />
+        </Page>
+      )}
+    </Asked>
+  );
+}
+
+/** How far it is, how fast, and of the people how many hold each condition. */
+function Progress({ of }: { of: Import }) {
+  const { t, number, named } = useWords();
+  const { rows, people, ready, conditions } = of.progress;
+  const total = Object.values(rows).reduce((sum, count) => sum + count, 0);
+  const done = total - rows.waiting;
+  const begun = useRef({ at: Date.now(), ready });
+  useEffect(() => {
+    if (of.state === 'applying' && begun.current.ready > ready) begun.current = { at: Date.now(), ready };
+  }, [of.state, ready]);
+  const perMinute = (ready - begun.current.ready) / ((Date.now() - begun.current.at) / 60_000);
+  const bar = (share: number, label: string) => (
+    <div
+      className="progress"
+      role="progressbar"
+      aria-label={label}
+      aria-valuemin={0}
+      aria-valuemax={100}
+      aria-valuenow={Math.round(share * 100)}
+    >
+      <div style={{ width: `${share * 100}%` }} />
+    </div>
+  );
+  return (
+    <section className="card lead" aria-labelledby="progress">
+      <h2 id="progress">{t('onboard.progress')}</h2>
+      <p>{t('onboard.rowsDone', { done, total })}</p>
+      {bar(total === 0 ? 0 : done / total, t('onboard.rows'))}
+      <p>
+        {t('onboard.readyOf', { ready, people })}
+        {perMinute > 1 ? ` · ${t('onboard.rate', { count: Math.round(perMinute) })}` : ''}
+      </p>
+      {bar(people === 0 ? 0 : ready / people, t('ready'))}
+      <p className="muted">
+        {Object.entries(conditions)
+          .map(([type, count]) => `${named('condition', type)} ${number(count)}`)
+          .join(' · ')}
+      </p>
+      {rows.plan_stale + rows.failed > 0 ? (
+        <p>{t('onboard.notDone', { stale: rows.plan_stale, failed: rows.failed })}</p>
+      ) : null}
+      {people > 0 && ready < people ? (
+        <Link href="/users?ready=false&lifecycle=wanted">{t('onboard.others')}</Link>
+      ) : null}
+    </section>
+  );
+}
+
+function Plan({ of }: { of: Import }) {
+  const { t, named, number } = useWords();
+  const summary = of.summary;
+  if (!summary) return null;
+  return (
+    <div className="cards">
+      <section className="card" aria-labelledby="plan">
+        <h2 id="plan">{t('onboard.plan', { rows: summary.rows })}</h2>
+        <ul className="plain">
+          {Object.entries(summary.kinds)
+            .filter(([, count]) => count > 0)
+            .map(([kind, count]) => (
+              <li key={kind} className="between">
+                <span>{named('kind', kind)}</span>
+                <strong>{number(count)}</strong>
+              </li>
+            ))}
+        </ul>
+        {summary.outOfScope > 0 ? (
+          <p className="muted">{t('onboard.outOfScope', { count: summary.outOfScope })}</p>
+        ) : null}
+        {summary.cellsNotUsed ? <p className="muted">{t('onboard.notUsed', { count: summary.cellsNotUsed })}</p> : null}
+      </section>
+      <section className="card" aria-labelledby="needs">
+        <h2 id="needs">{t('onboard.needs')}</h2>
+        <dl className="data">
+          {Object.entries(summary.seats).map(([kind, { needed, left, missing }]) => (
+            <div key={kind} style={{ display: 'contents' }}>
+              <dt>{kind}</dt>
+              <dd>
+                {t('onboard.seats', { needed, left: left === null ? '∞' : number(left) })}
+                {missing > 0 ? ` ${t('onboard.seatsMissing', { count: missing })}` : ''}
+              </dd>
+            </div>
+          ))}
+          <dt>{t('onboard.calendars')}</dt>
+          <dd>{t('onboard.calendarsText', summary.calendars)}</dd>
+          <dt>{t('pages')}</dt>
+          <dd>
+            {t('onboard.pagesText', {
+              wished: summary.pages.wished,
+              missing: summary.pages.missing,
+              others: summary.pages.ownedByOthers,
+            })}
+          </dd>
+          <dt>{t('onboard.time')}</dt>
+          <dd>{t('onboard.seconds', { count: summary.secondsExpected })}</dd>
+        </dl>
+      </section>
+    </div>
+  );
+}
+
+/** The rows that were not taken, corrected in place and sent again as a table of their own. */
+function Wrong({ of }: { of: Import }) {
+  const { t } = useWords();
+  const upload = useUpload();
+  const [mended, setMended] = useState<Record<number, Record<string, string>>>({});
+  const rows = useQuery({
+    queryKey: ['import', of.importId, 'wrong', of.state],
+    queryFn: async () => {
+      const kinds = ['kind=faulty', 'kind=ambiguous', 'state=plan_stale', 'state=failed'];
+      const lists = await Promise.all(
+        kinds.map((kind) => get<Items<ImportRow>>(`/imports/${of.importId}/rows?${kind}&limit=200`)),
+      );
+      return lists.flatMap(({ items }) => items);
+    },
+  });
+  if (!rows.data || rows.data.length === 0) return null;
+  const columns = of.columns;
+  const cell = (row: ImportRow, column: string): string => mended[row.line]?.[column] ?? row.cells[column] ?? '';
+  const names = [...new Set(rows.data.flatMap((row) => Object.keys(row.cells)))];
+  const send = (): void => {
+    const quoted = (text: string): string => `"${text.replaceAll('"', '""')}"`;
+    const text = [names, ...(rows.data ?? []).map((row) => names.map((name) => cell(row, name)))]
+      .map((line) => line.map(quoted).join(','))
+      .join('\r\n');
+    upload.mutate({ name: `mended-${of.name}`, bytes: new Blob([text]) });
+  };
+  return (
+    <section className="lead" aria-labelledby="wrong">
+      <h2 id="wrong">{t('onboard.wrong', { count: rows.data.length })}</h2>
+      <p className="muted">{t('onboard.wrongText', { columns: columns.join(', ') })}</p>
+      <div className="scroll">
+        <table className="table">
+          <thead>
+            <tr>
+              <th>{t('onboard.line')}</th>
+              <th>{t('onboard.what')}</th>
+              {names.map((name) => (
+                <th key={name}>{name}</th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {rows.data.map((row) => (
+              <tr key={row.line}>
+                <td>{row.line}</td>
+                <td>
+                  {row.result ?? row.note}
+                  {row.suggestion ? (
+                    <>
+                      <br />
+                      <Button
+                        size="small"
+                        onClick={() =>
+                          setMended({
+                            ...mended,
+                            [row.line]: { ...mended[row.line], ...suggested(row.suggestion ?? '') },
+                          })
+                        }
+                      >
+                        {t('onboard.take', { what: row.suggestion })}
+                      </Button>
+                    </>
+                  ) : null}
+                </td>
+                {names.map((name) => (
+                  <td key={name}>
+                    <input
+                      aria-label={`${t('onboard.line')} ${row.line}, ${name}`}
+                      value={cell(row, name)}
+                      onChange={(event) =>
+                        setMended({ ...mended, [row.line]: { ...mended[row.line], [name]: event.target.value } })
+                      }
+                    />
+                  </td>
+                ))}
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+      <div className="tools">
+        <Button onClick={send} disabled={upload.isPending}>
+          {t('onboard.sendMended')}
+        </Button>
+      </div>
+      {upload.isError ? <Fault error={upload.error} /> : null}
+    </section>
+  );
+}
+
+/** «email: ana@contoso.com; active: true» */
+const suggested = (text: string): Record<string, string> =>
+  Object.fromEntries(
+    text.split('; ').map((part) => {
+      const at = part.indexOf(': ');
+      return [part.slice(0, at), part.slice(at + 2)];
+    }),
+  );

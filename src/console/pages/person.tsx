@@ -1,0 +1,335 @@
+/** One person: the four steps with evidence, reason and who acts; run them now; what was done, and what the provider sent. */
+import { Badge, Button } from '@fluentui/react-components';
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { Link } from 'wouter';
+import {
+  type AccountUser,
+  type BookingPage,
+  type Condition,
+  call,
+  get,
+  type HistoryRow,
+  type Items,
+  type Listed,
+  type LoggedRequest,
+  type Permission,
+  type Person,
+  type ProvisionResult,
+  post,
+  query,
+  type Session,
+} from '../api.ts';
+import { Instructions } from '../parts/instructions.tsx';
+import { Asked, Empty, Fault, Mark, Page } from '../parts/shown.tsx';
+import { useWords } from '../words/index.tsx';
+
+export function PersonPage({ who, session }: { who: string; session: Session }) {
+  const { t } = useWords();
+  const person = useQuery({
+    queryKey: ['person', who],
+    queryFn: () => get<Person>(`/people/${encodeURIComponent(who)}`),
+  });
+  return (
+    <Asked of={person}>
+      {(found) => <Shown person={found} session={session} title={found.displayName ?? found.userName ?? t('users')} />}
+    </Asked>
+  );
+}
+
+function Shown({ person, session, title }: { person: Person; session: Session; title: string }) {
+  const { t, named } = useWords();
+  const client = useQueryClient();
+  const mayAct = session.role === 'Administrator' || session.operatorRoles.includes('operator');
+  const run = useMutation({
+    mutationFn: (plan: boolean) => post<ProvisionResult>(`/people/${person.personId}/provision`, { plan }),
+    onSettled: () => client.invalidateQueries(),
+  });
+  const offboard = useMutation({
+    mutationFn: () => post(`/people/${person.personId}/offboard`),
+    onSettled: () => client.invalidateQueries(),
+  });
+  const delegation = person.conditions.find(({ type }) => type === 'Delegation');
+  return (
+    <Page
+      title={title}
+      lead={
+        <>
+          {person.email ?? person.userName} · {t('source')} {person.source} · {named('lifecycle', person.lifecycle)}
+          {person.rule ? <> · {t('person.rule', { rule: person.rule })}</> : null}{' '}
+          <Badge color={person.ready ? 'success' : 'warning'} appearance="tint">
+            {person.ready ? t('ready') : t('users.notReady')}
+          </Badge>
+        </>
+      }
+    >
+      <div className="tools">
+        {mayAct && person.lifecycle === 'wanted' ? (
+          <>
+            <Button appearance="primary" disabled={run.isPending} onClick={() => run.mutate(false)}>
+              {t('person.provision')}
+            </Button>
+            <Button disabled={run.isPending} onClick={() => run.mutate(true)}>
+              {t('person.plan')}
+            </Button>
+            <Confirm label={t('person.offboard')} sure={t('person.offboardSure')} run={() => offboard.mutate()} />
+          </>
+        ) : null}
+      </div>
+      {run.isError || offboard.isError ? <Fault error={run.error ?? offboard.error} /> : null}
+      {run.data ? <Results result={run.data} plan={run.variables === true} /> : null}
+      <div className="cards">
+        <section className="card wide" aria-labelledby="steps">
+          <h2 id="steps">{t('person.steps')}</h2>
+          <ol className="steps">
+            {person.conditions.map((condition) => (
+              <Step key={condition.type} condition={condition} />
+            ))}
+          </ol>
+        </section>
+        {delegation && delegation.status !== 'true' && person.lifecycle === 'wanted' && person.email ? (
+          <Instructions email={person.email} />
+        ) : null}
+        <Account person={person} mayAct={session.role === 'Administrator'} />
+        <Permissions person={person} />
+        <History personId={person.personId} />
+        <Requests personId={person.personId} />
+      </div>
+    </Page>
+  );
+}
+
+/** A second press does it; anything else forgets the first. */
+function Confirm({ label, sure, run }: { label: string; sure: string; run(): void }) {
+  return (
+    <details>
+      <summary className="fui-Button">{label}</summary>
+      <p>{sure}</p>
+      <Button onClick={run}>{label}</Button>
+    </details>
+  );
+}
+
+function Step({ condition }: { condition: Condition }) {
+  const { t, named, ago } = useWords();
+  const evidence = Object.entries(condition.evidence ?? {});
+  return (
+    <li>
+      <Mark
+        status={condition.status}
+        label={condition.status === 'true' ? t('yes') : t(condition.status === 'false' ? 'no' : 'unknown')}
+      />
+      <div className="body">
+        <h3>
+          {named('condition', condition.type)}
+          {condition.reason ? <span className="muted"> · {named('reason', condition.reason)}</span> : null}
+        </h3>
+        <p style={{ margin: 0 }}>{condition.message}</p>
+        <p className="muted" style={{ margin: 0 }}>
+          {condition.status !== 'true' ? `${t('person.acts', { who: named('owner', condition.owner) })} ` : ''}
+          {t('person.checked', { ago: ago(condition.checkedAt) })}
+          {condition.nextCheckAt ? ` ${t('person.nextCheck', { ago: ago(condition.nextCheckAt) })}` : ''}
+        </p>
+        {evidence.length > 0 ? (
+          <details>
+            <summary>{t('person.evidence')}</summary>
+            <dl className="data">
+              {evidence.map(([name, value]) => (
+                <div key={name} style={{ display: 'contents' }}>
+                  <dt>{name}</dt>
+                  <dd>{typeof value === 'string' ? value : JSON.stringify(value)}</dd>
+                </div>
+              ))}
+            </dl>
+          </details>
+        ) : null}
+      </div>
+    </li>
+  );
+}
+
+function Results({ result, plan }: { result: ProvisionResult; plan: boolean }) {
+  const { t, named, number } = useWords();
+  return (
+    <section className="card lead" role="status" aria-label={t('person.result')}>
+      <h2>{plan ? t('person.wouldDo') : t('person.result')}</h2>
+      <table className="table">
+        <thead>
+          <tr>
+            <th>{t('person.step')}</th>
+            <th>{t('person.outcome')}</th>
+            <th>{t('person.what')}</th>
+            <th>ms</th>
+          </tr>
+        </thead>
+        <tbody>
+          {result.steps.map((step) => (
+            <tr key={step.step}>
+              <td className="tight">{named('step', step.step)}</td>
+              <td className="tight">{named('state', step.outcome)}</td>
+              <td>{step.message}</td>
+              <td>{number(step.tookMs)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}
+
+function Account({ person, mayAct }: { person: Person; mayAct: boolean }) {
+  const { t } = useWords();
+  const client = useQueryClient();
+  const id = person.accountUserId;
+  const user = useQuery({
+    queryKey: ['person', person.personId, 'user'],
+    queryFn: () => get<AccountUser>(`/account/users/${id}`),
+    enabled: id !== null,
+    retry: false,
+  });
+  const pages = useQuery({
+    queryKey: ['person', person.personId, 'pages'],
+    queryFn: () => get<Listed<BookingPage>>(`/account/booking-pages${query({ owner: id })}`),
+    enabled: id !== null,
+    retry: false,
+  });
+  const takeBack = useMutation({
+    mutationFn: (key: string) => call('DELETE', `/people/${person.personId}/kept/${encodeURIComponent(key)}`),
+    onSettled: () => client.invalidateQueries(),
+  });
+  if (!id) return null;
+  return (
+    <section className="card" aria-labelledby="account">
+      <h2 id="account">{t('person.account')}</h2>
+      {user.isError ? <Empty>{user.error.message}</Empty> : null}
+      {user.data ? (
+        <dl className="data">
+          <dt>{t('users.role')}</dt>
+          <dd>{user.data.role}</dd>
+          <dt>{t('users.status')}</dt>
+          <dd>{user.data.suspended ? t('person.suspended') : user.data.status}</dd>
+          <dt>{t('users.integrations')}</dt>
+          <dd>{user.data.integrations}</dd>
+          <dt>{t('users.licenses')}</dt>
+          <dd>{user.data.licenses.join(', ') || t('none')}</dd>
+          <dt>{t('person.timeZone')}</dt>
+          <dd>{user.data.timeZone ?? '–'}</dd>
+        </dl>
+      ) : null}
+      <h3>{t('pages')}</h3>
+      {pages.data?.items.length === 0 ? <Empty>{t('person.noPages')}</Empty> : null}
+      <ul className="plain">
+        {(pages.data?.items ?? []).map((page) => (
+          <li key={page.pageId}>
+            <strong>{page.title}</strong> <span className="muted">({page.linkName})</span>: {page.bookable.message}
+          </li>
+        ))}
+      </ul>
+      {Object.keys(person.kept ?? {}).length > 0 ? (
+        <>
+          <h3>{t('person.kept')}</h3>
+          <ul className="plain">
+            {Object.keys(person.kept).map((key) => (
+              <li key={key} className="between">
+                {key}
+                {mayAct ? (
+                  <Button size="small" onClick={() => takeBack.mutate(key)}>
+                    {t('person.takeBack')}
+                  </Button>
+                ) : null}
+              </li>
+            ))}
+          </ul>
+        </>
+      ) : null}
+    </section>
+  );
+}
+
+function Permissions({ person }: { person: Person }) {
+  const { t } = useWords();
+  const id = person.accountUserId;
+  const permissions = useQuery({
+    queryKey: ['person', person.personId, 'permissions'],
+    queryFn: () => get<{ permissions: Permission[] }>(`/account/permissions${query({ user: id })}`),
+    enabled: id !== null,
+    retry: false,
+  });
+  if (!permissions.data) return null;
+  return (
+    <section className="card" aria-labelledby="permissions">
+      <h2 id="permissions">{t('person.permissions')}</h2>
+      <ul className="plain">
+        {permissions.data.permissions.map((one) => (
+          <li key={one.function} className="between">
+            <span>
+              <Mark status={one.allowed ? 'true' : 'false'} label={one.allowed ? t('yes') : t('no')} /> {one.title}
+            </span>
+            {one.allowed ? null : <span className="muted">{one.reason}</span>}
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+function History({ personId }: { personId: string }) {
+  const { t, time } = useWords();
+  const history = useQuery({
+    queryKey: ['person', personId, 'history'],
+    queryFn: () => get<Items<HistoryRow>>(`/people/${personId}/history?limit=50`),
+  });
+  return (
+    <section className="card wide" aria-labelledby="history">
+      <h2 id="history">{t('person.history')}</h2>
+      <Asked of={history}>
+        {({ items }) => (
+          <ul className="plain">
+            {items.map((row) => (
+              <li key={row.historyId}>
+                <details>
+                  <summary>
+                    {time(row.at)} · <strong>{row.action}</strong> <span className="muted">{row.actor}</span>
+                  </summary>
+                  <pre className="code">
+                    {JSON.stringify({ cause: row.cause, before: row.before, after: row.after }, null, 2)}
+                  </pre>
+                </details>
+              </li>
+            ))}
+          </ul>
+        )}
+      </Asked>
+    </section>
+  );
+}
+
+function Requests({ personId }: { personId: string }) {
+  const { t, time } = useWords();
+  const requests = useQuery({
+    queryKey: ['person', personId, 'requests'],
+    queryFn: () => get<Items<LoggedRequest>>(`/requests${query({ who: personId, limit: 20 })}`),
+    retry: false,
+  });
+  if (!requests.data) return null;
+  return (
+    <section className="card wide" aria-labelledby="requests">
+      <h2 id="requests">{t('person.requests')}</h2>
+      {requests.data.items.length === 0 ? <Empty>{t('person.noRequests')}</Empty> : null}
+      <ul className="plain">
+        {requests.data.items.map((row) => (
+          <li key={row.requestNo}>
+            <details>
+              <summary>
+                {time(row.at)} · {row.method} {row.path} · {row.status}
+              </summary>
+              <pre className="code">{JSON.stringify(row.body, null, 2)}</pre>
+            </details>
+          </li>
+        ))}
+      </ul>
+      <p>
+        <Link href="/sources">{t('sources')}</Link>
+      </p>
+    </section>
+  );
+}

@@ -1,0 +1,264 @@
+/** What ran, what it found, and what the brake holds: each removal let through or kept, by whom and when. */
+import { Button, Checkbox, Select } from '@fluentui/react-components';
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useState } from 'react';
+import { Link, useLocation } from 'wouter';
+import { type Drift, get, type Items, post, type Run } from '../api.ts';
+import { Asked, Empty, Fault, Page } from '../parts/shown.tsx';
+import { useWords } from '../words/index.tsx';
+
+export function Runs() {
+  const { t, named, time } = useWords();
+  const [, go] = useLocation();
+  const client = useQueryClient();
+  const runs = useQuery({ queryKey: ['runs'], queryFn: () => get<Items<Run>>('/runs') });
+  const reconcile = useMutation({
+    mutationFn: () => post<Run>('/runs/reconcile', { apply: false }),
+    onSuccess: ({ runId }) => {
+      void client.invalidateQueries({ queryKey: ['runs'] });
+      go(`/runs/${runId}`);
+    },
+  });
+  return (
+    <Page title={t('runs')} lead={t('runs.lead')}>
+      <div className="tools">
+        <Button appearance="primary" disabled={reconcile.isPending} onClick={() => reconcile.mutate()}>
+          {t('runs.compare')}
+        </Button>
+      </div>
+      {reconcile.isError ? <Fault error={reconcile.error} /> : null}
+      <Asked of={runs}>
+        {({ items }) =>
+          items.length === 0 ? (
+            <Empty>{t('runs.none')}</Empty>
+          ) : (
+            <div className="scroll">
+              <table className="table">
+                <thead>
+                  <tr>
+                    <th>{t('runs.run')}</th>
+                    <th>{t('state')}</th>
+                    <th>{t('source')}</th>
+                    <th>{t('runs.began')}</th>
+                    <th>{t('runs.expires')}</th>
+                  </tr>
+                </thead>
+                <tbody>
+                  {items.map((run) => (
+                    <tr key={run.runId}>
+                      <td>
+                        <Link href={`/runs/${run.runId}`}>{named('kind', run.kind)}</Link>
+                      </td>
+                      <td>{named('state', run.state)}</td>
+                      <td>{run.source ?? '–'}</td>
+                      <td className="tight">{time(run.createdAt)}</td>
+                      <td className="tight">{run.state === 'held' ? time(run.expiresAt) : '–'}</td>
+                    </tr>
+                  ))}
+                </tbody>
+              </table>
+            </div>
+          )
+        }
+      </Asked>
+    </Page>
+  );
+}
+
+export function RunPage({ runId }: { runId: string }) {
+  const { t, named, time } = useWords();
+  const run = useQuery({
+    queryKey: ['run', runId],
+    queryFn: () => get<Run>(`/runs/${runId}`),
+    refetchInterval: ({ state }) => (state.data?.state === 'running' ? 1000 : false),
+  });
+  return (
+    <Asked of={run}>
+      {(shown) => (
+        <Page
+          title={named('kind', shown.kind)}
+          lead={`${named('state', shown.state)} · ${time(shown.createdAt)}${shown.state === 'held' ? ` · ${t('runs.keptAt', { time: time(shown.expiresAt) })}` : ''}`}
+        >
+          {shown.removals.length > 0 ? <Removals run={shown} /> : null}
+          {shown.kind === 'reconcile' ? <Differences run={shown} /> : null}
+          {shown.removals.length === 0 && shown.kind !== 'reconcile' ? (
+            <pre className="code">{JSON.stringify(shown.report ?? {}, null, 2)}</pre>
+          ) : null}
+        </Page>
+      )}
+    </Asked>
+  );
+}
+
+function Removals({ run }: { run: Run }) {
+  const { t, named } = useWords();
+  const client = useQueryClient();
+  const [picked, setPicked] = useState<ReadonlySet<string>>(new Set());
+  const [cause, setCause] = useState('');
+  const decide = useMutation({
+    mutationFn: ({ how, all }: { how: 'approve' | 'keep'; all: boolean }) =>
+      post(`/runs/${run.runId}/${how}`, all ? (cause ? { cause } : {}) : { only: [...picked] }),
+    onSettled: () => {
+      setPicked(new Set());
+      void client.invalidateQueries();
+    },
+  });
+  const causes = [...new Set(run.removals.map((removal) => removal.cause))];
+  const shown = run.removals.filter((removal) => cause === '' || removal.cause === cause);
+  const held = shown.filter(({ state }) => state === 'held');
+  return (
+    <>
+      <p>{t('runs.brake')}</p>
+      <div className="tools">
+        <label className="field">
+          {t('reason')}
+          <Select value={cause} onChange={(_event, data) => setCause(data.value)}>
+            <option value="">{t('any')}</option>
+            {causes.map((one) => (
+              <option key={one} value={one}>
+                {named('reason', one)}
+              </option>
+            ))}
+          </Select>
+        </label>
+        {(['approve', 'keep'] as const).map((how) => (
+          <Button
+            key={how}
+            disabled={picked.size === 0 || decide.isPending}
+            onClick={() => decide.mutate({ how, all: false })}
+          >
+            {t(how === 'approve' ? 'runs.approvePicked' : 'runs.keepPicked', { count: picked.size })}
+          </Button>
+        ))}
+        {(['approve', 'keep'] as const).map((how) => (
+          <Button
+            key={how}
+            disabled={held.length === 0 || decide.isPending}
+            onClick={() => decide.mutate({ how, all: true })}
+          >
+            {t(how === 'approve' ? 'runs.approveAll' : 'runs.keepAll', { count: held.length })}
+          </Button>
+        ))}
+      </div>
+      {decide.isError ? <Fault error={decide.error} /> : null}
+      <div className="scroll">
+        <table className="table">
+          <thead>
+            <tr>
+              <th>
+                <span className="unseen">{t('users.pick')}</span>
+              </th>
+              <th>{t('users.name')}</th>
+              <th>{t('reason')}</th>
+              <th>{t('state')}</th>
+              <th>{t('runs.by')}</th>
+            </tr>
+          </thead>
+          <tbody>
+            {shown.map((removal) => {
+              const name = removal.displayName ?? removal.userName;
+              return (
+                <tr key={removal.personId}>
+                  <td>
+                    {removal.state === 'held' ? (
+                      <Checkbox
+                        aria-label={t('users.pickOne', { name })}
+                        checked={picked.has(removal.personId)}
+                        onChange={() => {
+                          const after = new Set(picked);
+                          if (!after.delete(removal.personId)) after.add(removal.personId);
+                          setPicked(after);
+                        }}
+                      />
+                    ) : null}
+                  </td>
+                  <td>
+                    <Link href={`/people/${removal.personId}`}>{name}</Link>
+                  </td>
+                  <td>{named('reason', removal.cause)}</td>
+                  <td>{named('state', removal.state)}</td>
+                  <td>{removal.decidedBy ?? '–'}</td>
+                </tr>
+              );
+            })}
+          </tbody>
+        </table>
+      </div>
+    </>
+  );
+}
+
+function Differences({ run }: { run: Run }) {
+  const { t, named, ago } = useWords();
+  const client = useQueryClient();
+  const [, go] = useLocation();
+  const drift = useQuery({
+    queryKey: ['run', run.runId, 'drift', run.state],
+    queryFn: () => get<Items<Drift>>(`/runs/${run.runId}/drift`),
+    enabled: run.state !== 'running',
+  });
+  const apply = useMutation({
+    mutationFn: () => post<Run>(`/runs/${run.runId}/apply`),
+    onSuccess: ({ runId }) => {
+      void client.invalidateQueries({ queryKey: ['runs'] });
+      go(`/runs/${runId}`);
+    },
+  });
+  const report = (run.report ?? {}) as { apply?: boolean; error?: string };
+  if (run.state === 'running') return <p role="status">{t('runs.running')}</p>;
+  if (run.state === 'failed') return <Empty>{report.error}</Empty>;
+  return (
+    <Asked of={drift}>
+      {({ items }) =>
+        items.length === 0 ? (
+          <Empty>{t('runs.inOrder')}</Empty>
+        ) : (
+          <>
+            <div className="tools">
+              {!report.apply && items.some((one) => one.mode === 'correct') ? (
+                <Button appearance="primary" disabled={apply.isPending} onClick={() => apply.mutate()}>
+                  {t('runs.correct')}
+                </Button>
+              ) : null}
+              <Button as="a" href={`/api/v1/runs/${run.runId}/drift?format=csv`} download="drift.csv">
+                CSV
+              </Button>
+            </div>
+            {apply.isError ? <Fault error={apply.error} /> : null}
+            <div className="scroll">
+              <table className="table">
+                <thead>
+                  <tr>
+                    <th>{t('users.name')}</th>
+                    <th>{t('runs.kind')}</th>
+                    <th>{t('person.what')}</th>
+                    <th>{t('runs.since')}</th>
+                    <th>{t('acts')}</th>
+                    <th>{t('state')}</th>
+                  </tr>
+                </thead>
+                <tbody>
+                  {items.map((one, index) => (
+                    // biome-ignore lint/suspicious/noArrayIndexKey: a person may differ twice in a kind, and the list is never sorted anew
+                    <tr key={`${one.kind}${one.who}${index}`}>
+                      <td>{one.personId ? <Link href={`/people/${one.personId}`}>{one.who}</Link> : one.who}</td>
+                      <td>{named('kind', one.kind)}</td>
+                      <td>{one.what}</td>
+                      <td className="tight">{ago(one.since)}</td>
+                      <td>{named('owner', one.owner)}</td>
+                      <td>
+                        {one.state === 'found' && one.mode === 'report'
+                          ? t('runs.reported')
+                          : named('state', one.state)}
+                      </td>
+                    </tr>
+                  ))}
+                </tbody>
+              </table>
+            </div>
+          </>
+        )
+      }
+    </Asked>
+  );
+}

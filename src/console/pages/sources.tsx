@@ -1,0 +1,240 @@
+/** Where people come from: addresses, tokens, guides with the values filled in; the policy, and what another one would change. */
+import { Button, Field, Input, Select, Textarea } from '@fluentui/react-components';
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useState } from 'react';
+import { call, get, type Items, post, type Session, type Source, type Token } from '../api.ts';
+import { Copy } from '../parts/copy.tsx';
+import { Asked, Empty, Fault, Page } from '../parts/shown.tsx';
+import { useWords } from '../words/index.tsx';
+
+export function Sources({ session }: { session: Session }) {
+  const { t } = useWords();
+  const manages =
+    session.role === 'Administrator' ||
+    session.operatorRoles.some((role) => role === 'operator' || role === 'idp_admin');
+  return (
+    <Page title={t('sources')} lead={t('sources.lead')}>
+      <div className="cards">
+        <List manages={manages} />
+        {manages ? <Tokens /> : null}
+        <Guides />
+        <PolicyCard />
+      </div>
+    </Page>
+  );
+}
+
+const scimAddress = (): string => `${window.location.origin}/scim/v2`;
+
+function List({ manages }: { manages: boolean }) {
+  const { t, ago } = useWords();
+  const client = useQueryClient();
+  const sources = useQuery({ queryKey: ['sources'], queryFn: () => get<Items<Source>>('/sources') });
+  const act = useMutation({
+    mutationFn: ({ name, how }: { name: string; how: 'pause' | 'resume' | 'poll' }) =>
+      post(`/sources/${encodeURIComponent(name)}/${how}`),
+    onSettled: () => client.invalidateQueries({ queryKey: ['sources'] }),
+  });
+  return (
+    <section className="card" aria-labelledby="list">
+      <h2 id="list">{t('sources.list')}</h2>
+      <Asked of={sources}>
+        {({ items }) => (
+          <ul className="plain">
+            {items.map((source) => (
+              <li key={source.name} className="between">
+                <span>
+                  <strong>{source.name}</strong> ({source.kind})
+                  <br />
+                  <span className="muted">
+                    {source.pausedAt
+                      ? t('sources.paused')
+                      : source.lastHeardAt
+                        ? ago(source.lastHeardAt)
+                        : t('sources.never')}
+                  </span>
+                </span>
+                {manages ? (
+                  <span className="tools">
+                    {source.kind === 'graph' ? (
+                      <Button size="small" onClick={() => act.mutate({ name: source.name, how: 'poll' })}>
+                        {t('sources.poll')}
+                      </Button>
+                    ) : null}
+                    <Button
+                      size="small"
+                      onClick={() => act.mutate({ name: source.name, how: source.pausedAt ? 'resume' : 'pause' })}
+                    >
+                      {source.pausedAt ? t('sources.resume') : t('sources.pause')}
+                    </Button>
+                  </span>
+                ) : null}
+              </li>
+            ))}
+          </ul>
+        )}
+      </Asked>
+      {act.isError ? <Fault error={act.error} /> : null}
+    </section>
+  );
+}
+
+function Tokens() {
+  const { t, ago, time } = useWords();
+  const client = useQueryClient();
+  const [source, setSource] = useState('');
+  const [label, setLabel] = useState('');
+  const tokens = useQuery({ queryKey: ['tokens'], queryFn: () => get<Items<Token>>('/tokens') });
+  const sources = useQuery({ queryKey: ['sources'], queryFn: () => get<Items<Source>>('/sources') });
+  const scim = (sources.data?.items ?? []).filter(({ kind }) => kind === 'scim');
+  const again = () => client.invalidateQueries({ queryKey: ['tokens'] });
+  const make = useMutation({
+    mutationFn: () => post<Token & { token: string }>('/tokens', { source: source || scim[0]?.name, label }),
+    onSettled: again,
+  });
+  const revoke = useMutation({ mutationFn: (id: string) => call('DELETE', `/tokens/${id}`), onSettled: again });
+  return (
+    <section className="card" aria-labelledby="tokens">
+      <h2 id="tokens">{t('tokens')}</h2>
+      <p>
+        {t('tokens.address')} <code className="tokenvalue">{scimAddress()}</code> <Copy text={scimAddress()} />
+      </p>
+      <Asked of={tokens}>
+        {({ items }) => (
+          <ul className="plain">
+            {items.map((token) => (
+              <li key={token.tokenId} className="between">
+                <span>
+                  <strong>{token.label || token.kind}</strong> {token.source ? `(${token.source})` : ''}
+                  <br />
+                  <span className="muted">
+                    {t('tokens.used', { ago: ago(token.lastUsedAt) })}
+                    {token.expiresAt ? ` · ${t('tokens.expires', { time: time(token.expiresAt) })}` : ''}
+                  </span>
+                </span>
+                <details>
+                  <summary>{t('tokens.revoke')}</summary>
+                  <p>{t('tokens.revokeSure')}</p>
+                  <Button size="small" onClick={() => revoke.mutate(token.tokenId)}>
+                    {t('tokens.revoke')}
+                  </Button>
+                </details>
+              </li>
+            ))}
+          </ul>
+        )}
+      </Asked>
+      {revoke.isError ? <Fault error={revoke.error} /> : null}
+      {scim.length > 0 ? (
+        <form
+          onSubmit={(event) => {
+            event.preventDefault();
+            make.mutate();
+          }}
+        >
+          <h3>{t('tokens.make')}</h3>
+          <Field label={t('source')}>
+            <Select value={source || scim[0]?.name} onChange={(_event, data) => setSource(data.value)}>
+              {scim.map(({ name }) => (
+                <option key={name}>{name}</option>
+              ))}
+            </Select>
+          </Field>
+          <Field label={t('tokens.label')}>
+            <Input value={label} onChange={(_event, data) => setLabel(data.value)} />
+          </Field>
+          <p>
+            <Button type="submit" disabled={make.isPending}>
+              {t('tokens.make')}
+            </Button>
+          </p>
+        </form>
+      ) : null}
+      {make.isError ? <Fault error={make.error} /> : null}
+      {make.data ? (
+        <div role="status">
+          <p>{t('tokens.once')}</p>
+          <p>
+            <code className="tokenvalue">{make.data.token}</code> <Copy text={make.data.token} />
+          </p>
+        </div>
+      ) : null}
+    </section>
+  );
+}
+
+function Guides() {
+  const { t } = useWords();
+  const guides = [
+    ['Microsoft Entra ID', ['guide.entra1', 'guide.entra2', 'guide.entra3', 'guide.entra4']],
+    ['Okta', ['guide.okta1', 'guide.okta2', 'guide.okta3']],
+  ] as const;
+  return (
+    <section className="card" aria-labelledby="guides">
+      <h2 id="guides">{t('guides')}</h2>
+      {guides.map(([name, lines]) => (
+        <details key={name}>
+          <summary>{name}</summary>
+          <ol>
+            {lines.map((line) => (
+              <li key={line}>{t(line, { address: scimAddress() })}</li>
+            ))}
+          </ol>
+        </details>
+      ))}
+    </section>
+  );
+}
+
+interface PolicyDiff {
+  version: string;
+  gives: number;
+  takes: number;
+  items: { personId: string; userName: string; effect: string; what: string[] }[];
+}
+
+/** What is in force, and what an edited one would do to whom; nothing is done by looking. */
+function PolicyCard() {
+  const { t, number } = useWords();
+  const [text, setText] = useState('');
+  const policy = useQuery({ queryKey: ['policy'], queryFn: () => get<Record<string, unknown>>('/policy') });
+  const diff = useMutation({ mutationFn: () => post<PolicyDiff>('/policy/diff', { policy: text }) });
+  return (
+    <section className="card wide" aria-labelledby="policy">
+      <h2 id="policy">{t('policy')}</h2>
+      <Asked of={policy}>
+        {(inForce) => (
+          <details>
+            <summary>{t('policy.inForce')}</summary>
+            {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard */}
+            <pre className="code" tabIndex={0}>
+              {JSON.stringify(inForce, null, 2)}
+            </pre>
+          </details>
+        )}
+      </Asked>
+      <Field label={t('policy.try')}>
+        <Textarea rows={8} value={text} onChange={(_event, data) => setText(data.value)} />
+      </Field>
+      <p>
+        <Button disabled={text.trim() === '' || diff.isPending} onClick={() => diff.mutate()}>
+          {t('policy.diff')}
+        </Button>
+      </p>
+      {diff.isError ? <Fault error={diff.error} /> : null}
+      {diff.data ? (
+        <div role="status">
+          <p>{t('policy.would', { gives: number(diff.data.gives), takes: number(diff.data.takes) })}</p>
+          {diff.data.items.length === 0 ? <Empty>{t('policy.same')}</Empty> : null}
+          <ul className="plain">
+            {diff.data.items.slice(0, 200).map((item) => (
+              <li key={item.personId}>
+                <strong>{item.userName}</strong>: {item.what.join('; ')}
+              </li>
+            ))}
+          </ul>
+        </div>
+      ) : null}
+    </section>
+  );
+}

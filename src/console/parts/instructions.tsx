@@ -1,0 +1,57 @@
+/** What somebody can do about their own calendar: to read, to copy, or to send. */
+import { Button } from '@fluentui/react-components';
+import { useQuery } from '@tanstack/react-query';
+import { get } from '../api.ts';
+import { useWords } from '../words/index.tsx';
+import { Copy } from './copy.tsx';
+
+interface Ways {
+  dedicatedMailbox: string;
+  ways: { title: string; steps: string[] }[];
+}
+
+export function Instructions({ email }: { email: string }) {
+  const { t } = useWords();
+  const ways = useQuery({
+    queryKey: ['instructions'],
+    queryFn: () => get<Ways>('/delegation/instructions'),
+    retry: false,
+    staleTime: 600_000,
+  });
+  if (!ways.data) return null;
+  const text = ways.data.ways
+    .map(({ title, steps }) => `${title}\n${steps.map((step, index) => `${index + 1}. ${step}`).join('\n')}`)
+    .join('\n\n');
+  return (
+    <section className="card wide" aria-labelledby="instructions">
+      <h2 id="instructions">{t('instructions')}</h2>
+      <div className="tools">
+        <Copy text={text} />
+        <Button
+          as="a"
+          href={`mailto:${encodeURIComponent(email)}?subject=${encodeURIComponent(t('instructions.subject'))}&body=${encodeURIComponent(text)}`}
+        >
+          {t('instructions.mail')}
+        </Button>
+      </div>
+      <Steps ways={ways.data.ways} />
+    </section>
+  );
+}
+
+export function Steps({ ways }: { ways: Ways['ways'] }) {
+  return (
+    <>
+      {ways.map(({ title, steps }) => (
+        <details key={title}>
+          <summary>{title}</summary>
+          <ol>
+            {steps.map((step) => (
+              <li key={step}>{step}</li>
+            ))}
+          </ol>
+        </details>
+      ))}
+    </>
+  );
+}

@@ -1,0 +1,231 @@
+/** The console in a real browser, as the people use it who look at it all day. */
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Browser, Page } from 'playwright-core';
+import { contoso, contosoTenant } from '../../src/sandbox/contoso.ts';
+import { openBrowser, openPage, photograph, signIn, violations, type Watched } from '../ground/browser.ts';
+import { eventually, scimUser, startUsher, type Usher } from '../ground/usher.ts';
+
+const policy = `
+account: { kind: builtin, plan: paid, pools: { scheduled-meetings: 60 }, administrator: { email: ${contoso.founder} } }
+dedicatedMailbox: ${contoso.dedicatedMailbox}
+sources:
+  - { name: scim, kind: scim, domains: [${contoso.domain}] }
+  - { name: csv, kind: csv, domains: [${contoso.domain}] }
+rules: [{ name: Everybody, when: { domain: ${contoso.domain} }, licenses: [scheduled-meetings], bookingPages: ["{userName.local}"] }]
+bookingPages: { createMissing: from-template }
+leavers: { holdMinutes: 0 }
+brake: { maxRemovals: 3 }
+`;
+const pages = ['/', '/users', '/onboard', '/delegation', '/runs', '/tasks', '/sources'];
+
+let browser: Browser;
+let usher: Usher;
+let watched: Watched;
+let page: Page;
+const tenant = contosoTenant();
+
+beforeAll(async () => {
+  [browser, usher] = await Promise.all([openBrowser(), startUsher({ policy, tenant })]);
+  watched = await openPage(browser, usher);
+  page = watched.page;
+  await signIn(page);
+}, 120_000);
+afterAll(async () => {
+  await browser.close();
+  await usher.close();
+});
+
+const heading = (name: string | RegExp) => page.getByRole('heading', { name });
+
+describe('signed in with the admin token', () => {
+  test('whoever is not signed in comes to the sign-in, and a wrong token is refused', async () => {
+    const other = await openPage(browser, usher);
+    await other.page.goto('/users');
+    expect(new URL(other.page.url()).pathname).toBe('/sign-in');
+    await other.page.getByLabel('Admin token').fill('wrong');
+    await other.page.locator('form[action="/sign-in/token"] button').click();
+    await other.page.getByText('This is no admin token that is live').waitFor();
+    await other.context.close();
+  });
+
+  test('the first screen of an empty installation says how to begin', async () => {
+    await heading('Nobody is here yet').waitFor();
+    await page.getByRole('link', { name: 'Onboard people from a table' }).waitFor();
+    await photograph(page, 'home-empty');
+  });
+
+  test('a table is dropped, read as a plan, mended in place, applied, and watched to Ready', async () => {
+    await page.getByRole('link', { name: 'Onboard', exact: true }).click();
+    await page.getByLabel(/Drop a CSV file here/).setInputFiles({
+      name: 'people.csv',
+      mimeType: 'text/csv',
+      buffer: Buffer.from(
+        'Email,Display name,Active\nana.ruiz@contoso.com,Ana Ruiz,yes\nbjorn.akesson@contoso.com,Björn Åkesson,yes\nchidi.okafor@contoso.com,Chidi Okafor,yes\nhoa.dang@contoso,com,Hoa,yes\n',
+      ),
+    });
+    await heading('people.csv').waitFor();
+    await page.getByText('Planned; nothing is done yet').waitFor();
+    expect((await usher.api('GET', '/summary')).body.people).toBe(0);
+    await heading('1 rows were not taken').waitFor();
+    expect(await violations(page)).toEqual([]);
+    await photograph(page, 'onboard-plan');
+    await page.getByRole('button', { name: 'Do what this plan says' }).click();
+    // Chidi's calendar is not delegated; the other two become Ready before one's eyes.
+    await page.getByText('2 of 3 people are Ready').waitFor();
+    await photograph(page, 'onboard-applied');
+    await page.getByRole('link', { name: 'Who is not Ready, and why' }).click();
+    await page.getByRole('link', { name: 'Chidi Okafor' }).waitFor();
+    expect(page.url()).toContain('ready=false');
+  }, 60_000);
+
+  test('a delegation that is missing is seen, and mended while one watches', async () => {
+    await page.getByRole('link', { name: 'Delegation', exact: true }).click();
+    await page.getByRole('link', { name: 'Chidi Okafor' }).waitFor();
+    await photograph(page, 'delegation');
+    await page.getByRole('button', { name: 'PowerShell for these people' }).click();
+    await page.getByText('Add-MailboxFolderPermission').first().waitFor();
+    const chidi = tenant.users.find((user) => user.userPrincipalName.startsWith('chidi.okafor'));
+    if (!chidi) throw new Error('nobody');
+    chidi.calendarPermissions = [{ address: contoso.dedicatedMailbox, role: 'delegateWithPrivateEventAccess' }];
+    await page.getByRole('button', { name: /Check again.*Chidi Okafor/ }).click();
+    await page.getByText('Every calendar that is needed is delegated.').waitFor();
+    await page.getByRole('link', { name: 'Home' }).click();
+    await page.getByText('of 3 people can be booked').waitFor();
+    await page.getByRole('img', { name: '100 %' }).waitFor();
+  }, 60_000);
+
+  test('a person shows the four steps with evidence, runs them now, and its history', async () => {
+    await page.getByRole('link', { name: 'Users', exact: true }).click();
+    await page.getByLabel('Name or e-mail').fill('chidi');
+    await eventually(
+      () => Promise.resolve(page.url()),
+      (url) => url.includes('filter=chidi'),
+    );
+    await page.getByRole('link', { name: 'Chidi Okafor' }).click();
+    await heading('The four steps').waitFor();
+    await page.getByRole('button', { name: 'Provision now' }).click();
+    await page.getByRole('status', { name: 'What was done' }).getByText('As wished').first().waitFor();
+    await page.getByText('page.created', { exact: true }).waitFor();
+    expect(await violations(page)).toEqual([]);
+    await photograph(page, 'person');
+    await page.goBack();
+    expect(page.url()).toContain('filter=chidi');
+  }, 60_000);
+
+  test('a held run is approved in part, and the rest is kept', async () => {
+    const locals = ['one', 'two', 'three', 'four', 'five', 'six'];
+    const ids: string[] = [];
+    for (const local of locals) ids.push((await usher.scim('POST', '/Users', scimUser(local))).body.id);
+    await eventually(
+      async () => (await usher.api('GET', '/summary')).body.lifecycles.wanted,
+      (count) => count === 9,
+    );
+    for (const id of ids) await usher.scim('DELETE', `/Users/${id}`);
+    const held = await eventually(
+      async () => (await usher.api('GET', '/runs')).body.items.find((run: { state: string }) => run.state === 'held'),
+      (run) => run?.removals.filter((removal: { state: string }) => removal.state === 'held').length === 3,
+    );
+    await page.getByRole('link', { name: /^Runs/ }).click();
+    await page.getByRole('link', { name: 'Leavers' }).click();
+    const names: string[] = held.removals.map((removal: { displayName: string }) => removal.displayName);
+    await page.getByRole('checkbox', { name: `Choose ${names[0]}`, exact: true }).check();
+    await photograph(page, 'run-held');
+    expect(await violations(page)).toEqual([]);
+    await page.getByRole('button', { name: 'Let 1 go' }).click();
+    await page.getByRole('row', { name: new RegExp(`${names[0]}.*Let go`) }).waitFor();
+    await page.getByRole('button', { name: 'Keep all 2' }).click();
+    await page.getByRole('row', { name: new RegExp(`${names[1]}.*Kept`) }).waitFor();
+    const after = (await usher.api('GET', `/runs/${held.runId}`)).body.removals.map(
+      ({ state }: { state: string }) => state,
+    );
+    expect(after.sort()).toEqual(['admitted', 'kept', 'kept']);
+  }, 60_000);
+
+  test('a token is made, shown once, and revoked', async () => {
+    await page.getByRole('link', { name: 'Sources and settings' }).click();
+    await page.getByLabel('What it is for').fill('Okta');
+    await page.getByRole('button', { name: 'Make a token' }).click();
+    const token = await page.locator('[role=status] .tokenvalue').textContent();
+    const asked = await fetch(`${usher.address}/scim/v2/Users`, { headers: { authorization: `Bearer ${token}` } });
+    expect(asked.status).toBe(200);
+    await page.reload();
+    await page.getByText('Okta').first().waitFor();
+    expect(await page.content()).not.toContain(token);
+  });
+
+  test.each(pages)(
+    '%s has nothing that axe finds, in light and in dark, narrow and zoomed, and asks nothing from elsewhere',
+    async (at) => {
+      for (const [colorScheme, width] of [
+        ['light', 1280],
+        ['dark', 1280],
+        ['light', 360],
+      ] as const) {
+        await page.emulateMedia({ colorScheme });
+        await page.setViewportSize({ width, height: 900 });
+        await page.goto(at);
+        await page.getByRole('heading', { level: 1 }).waitFor();
+        await page.waitForLoadState('domcontentloaded');
+        await page.locator('.fui-Spinner').first().waitFor({ state: 'detached' });
+        expect([colorScheme, width, await violations(page)]).toEqual([colorScheme, width, []]);
+        await photograph(page, `${at === '/' ? 'home' : at.slice(1)}-${colorScheme}-${width}`);
+        // 360 px is also 200 % of 720: the page itself never scrolls sideways.
+        expect(
+          await page.evaluate<number>('document.documentElement.scrollWidth - window.innerWidth'),
+        ).toBeLessThanOrEqual(0);
+      }
+      await page.emulateMedia({ colorScheme: 'light' });
+      await page.setViewportSize({ width: 1280, height: 900 });
+    },
+    60_000,
+  );
+
+  test('in German, with numbers and dates as Germans write them', async () => {
+    const german = await openPage(browser, usher, { locale: 'de-DE' });
+    await signIn(german.page);
+    await german.page.getByRole('heading', { name: 'Was im Weg ist' }).waitFor();
+    expect(await german.page.evaluate('document.documentElement.lang')).toBe('de');
+    await german.page.getByLabel('Sprache').selectOption('en');
+    await german.page.getByRole('heading', { name: 'What is in the way' }).waitFor();
+    await german.context.close();
+  });
+
+  test('by the keyboard alone: over the navigation into the list, to a person, and a step run', async () => {
+    await page.goto('/');
+    await page.getByRole('heading', { level: 1 }).waitFor();
+    await page.keyboard.press('Tab');
+    expect(await page.evaluate('document.activeElement.textContent')).toBe('Skip to the content');
+    const focus = async (text: RegExp): Promise<void> => {
+      for (let presses = 0; presses < 60; presses++) {
+        if (text.test(await page.evaluate<string>("document.activeElement?.textContent ?? ''"))) return;
+        await page.keyboard.press('Tab');
+      }
+      throw new Error(`the keyboard never came to ${text}`);
+    };
+    await focus(/^Users$/);
+    await page.keyboard.press('Enter');
+    await heading('Users').waitFor();
+    await page.getByRole('link', { name: 'Ana Ruiz' }).waitFor();
+    await focus(/^Ana Ruiz$/);
+    await page.keyboard.press('Enter');
+    await heading('The four steps').waitFor();
+    await focus(/^What would be done\?$/);
+    await page.keyboard.press('Enter');
+    await page.getByRole('status', { name: 'What was done' }).waitFor();
+  }, 60_000);
+
+  test('while the server is away it says so, and goes on by itself when it is back', async () => {
+    await page.goto('/users');
+    await page.getByRole('link', { name: 'Ana Ruiz' }).waitFor();
+    await watched.context.setOffline(true);
+    await page.getByLabel('Name or e-mail').fill('nobody-like-that');
+    await page.getByText('Usher does not answer').waitFor();
+    await watched.context.setOffline(false);
+    await page.getByRole('button', { name: 'Try again' }).click();
+    await page.getByText('Nobody is like that.').waitFor();
+  }, 60_000);
+
+  test('the browser had nothing to complain of: no script fault, nothing that the page’s policy refused, nothing from elsewhere', () => {
+    expect(watched.complaints.filter((line) => !line.includes('ERR_INTERNET_DISCONNECTED'))).toEqual([]);
+  });
+});
