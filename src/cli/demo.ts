@@ -144,6 +144,8 @@ export async function demo(
     say('  npx usher onboard people.csv              your own table: a plan first');
     if (oncehub) say('  npx usher tasks                           what an administrator is asked to do by hand');
     say(`People sign in at ${address}/sign-in; the API is described at ${address}/docs.`);
+    say('');
+    say(`The console: ${address}/  Sign in with this admin token: ${adminToken}`);
     say(oncehub ? 'Ctrl-C stops everything.' : 'Ctrl-C stops everything; the data stays for the next start.');
     return { close };
   } catch (error) {

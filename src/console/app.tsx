@@ -5,6 +5,7 @@ import { lazy, type ReactNode, Suspense, useEffect, useRef } from 'react';
 import { Link, Route, Switch, useLocation } from 'wouter';
 import { type Alert, get, type Items, type Run, type Session, type Worksheet } from './api.ts';
 import { useEvents } from './events.ts';
+import { SessionContext } from './parts/session.ts';
 import { Asked } from './parts/shown.tsx';
 import { type Key, type Language, languages, useWords } from './words/index.tsx';
 
@@ -35,7 +36,15 @@ export const isMember = (session: Session): boolean =>
 
 export function App() {
   const session = useQuery({ queryKey: ['session'], queryFn: () => get<Session>('/session'), staleTime: 60_000 });
-  return <Asked of={session}>{(who) => <Frame session={who} />}</Asked>;
+  return (
+    <Asked of={session}>
+      {(who) => (
+        <SessionContext value={who}>
+          <Frame session={who} />
+        </SessionContext>
+      )}
+    </Asked>
+  );
 }
 
 function Frame({ session }: { session: Session }) {
@@ -87,19 +96,19 @@ function Frame({ session }: { session: Session }) {
       <main id="main" className="page" ref={main} tabIndex={-1} style={member ? { gridColumn: '1 / -1' } : undefined}>
         <Suspense fallback={<Spinner label={t('loading')} />}>
           {member ? (
-            <Me session={session} />
+            <Me />
           ) : (
             <Switch>
               <Route path="/">{() => <Home />}</Route>
-              <Route path="/users">{() => <Users session={session} />}</Route>
-              <Route path="/people/:who">{({ who }) => <PersonPage who={who} session={session} />}</Route>
+              <Route path="/users">{() => <Users />}</Route>
+              <Route path="/people/:who">{({ who }) => <PersonPage who={who} />}</Route>
               <Route path="/onboard/:importId?">{({ importId }) => <Onboard importId={importId ?? null} />}</Route>
               <Route path="/delegation">{() => <Delegation />}</Route>
               <Route path="/runs">{() => <Runs />}</Route>
               <Route path="/runs/:runId">{({ runId }) => <RunPage runId={runId} />}</Route>
               <Route path="/tasks">{() => <Tasks />}</Route>
-              <Route path="/sources">{() => <Sources session={session} />}</Route>
-              <Route path="/me">{() => <Me session={session} />}</Route>
+              <Route path="/sources">{() => <Sources />}</Route>
+              <Route path="/me">{() => <Me />}</Route>
             </Switch>
           )}
         </Suspense>

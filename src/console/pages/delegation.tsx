@@ -5,6 +5,7 @@ import { useState } from 'react';
 import { Link } from 'wouter';
 import { get, post, query } from '../api.ts';
 import { Copy } from '../parts/copy.tsx';
+import { useMay } from '../parts/session.ts';
 import { Asked, Empty, Fault, Page } from '../parts/shown.tsx';
 import { useWords } from '../words/index.tsx';
 
@@ -30,6 +31,7 @@ const shownRows = 500;
 export function Delegation() {
   const { t, named, number, ago } = useWords();
   const client = useQueryClient();
+  const mayCheck = useMay('operator', 'exchange_admin');
   const [reason, setReason] = useState<string | null>(null);
   const report = useQuery({ queryKey: ['delegation'], queryFn: () => get<Report>('/delegation') });
   const script = useQuery({
@@ -64,9 +66,11 @@ export function Delegation() {
                 ))}
               </div>
               <div className="tools">
-                <Button appearance="primary" disabled={check.isPending} onClick={() => check.mutate(undefined)}>
-                  {t('delegation.checkAll')}
-                </Button>
+                {mayCheck ? (
+                  <Button appearance="primary" disabled={check.isPending} onClick={() => check.mutate(undefined)}>
+                    {t('delegation.checkAll')}
+                  </Button>
+                ) : null}
                 {items.some((item) => scripted.includes(item.reason)) ? (
                   <Button onClick={() => void script.refetch()}>{t('delegation.script')}</Button>
                 ) : null}
@@ -117,10 +121,12 @@ export function Delegation() {
                         <td className="tight">{named('owner', item.owner)}</td>
                         <td className="tight">{ago(item.checkedAt)}</td>
                         <td>
-                          <Button size="small" onClick={() => check.mutate([item.personId])}>
-                            {t('delegation.check')}
-                            <span className="unseen">: {item.name}</span>
-                          </Button>
+                          {mayCheck ? (
+                            <Button size="small" onClick={() => check.mutate([item.personId])}>
+                              {t('delegation.check')}
+                              <span className="unseen">: {item.name}</span>
+                            </Button>
+                          ) : null}
                         </td>
                       </tr>
                     ))}

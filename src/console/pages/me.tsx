@@ -2,17 +2,9 @@
 import { Button, Field, Input } from '@fluentui/react-components';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
-import {
-  type AccountUser,
-  type BookingPage,
-  type Condition,
-  call,
-  get,
-  type Listed,
-  query,
-  type Session,
-} from '../api.ts';
+import { type AccountUser, type BookingPage, type Condition, call, get, type Listed, query } from '../api.ts';
 import { Steps } from '../parts/instructions.tsx';
+import { useSession } from '../parts/session.ts';
 import { Asked, Empty, Fault, Mark, Page } from '../parts/shown.tsx';
 import { useWords } from '../words/index.tsx';
 
@@ -22,7 +14,8 @@ interface Calendar {
   instructions: { title: string; steps: string[] }[];
 }
 
-export function Me({ session }: { session: Session }) {
+export function Me() {
+  const session = useSession();
   const { t } = useWords();
   const id = session.accountUserId;
   if (!id)

@@ -4,6 +4,7 @@ import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { type DragEvent, useEffect, useRef, useState } from 'react';
 import { Link, useLocation } from 'wouter';
 import { call, get, type Import, type ImportRow, type Items, post, query } from '../api.ts';
+import { useMay } from '../parts/session.ts';
 import { Asked, Empty, Fault, Page } from '../parts/shown.tsx';
 import { useWords } from '../words/index.tsx';
 
@@ -23,6 +24,7 @@ function useUpload() {
 function All() {
   const { t, time, named, number } = useWords();
   const upload = useUpload();
+  const mayWrite = useMay('operator', 'exchange_admin');
   const [over, setOver] = useState(false);
   const imports = useQuery({ queryKey: ['imports'], queryFn: () => get<Items<Import>>('/imports') });
   const take = (file: File | undefined): void => {
@@ -35,23 +37,25 @@ function All() {
   };
   return (
     <Page title={t('onboard')} lead={t('onboard.lead')}>
-      {/* biome-ignore lint/a11y/noStaticElementInteractions: dropping is one more way; the field inside is the one for everybody */}
-      <div
-        className={`drop lead ${over ? 'over' : ''}`}
-        onDragOver={(event) => {
-          event.preventDefault();
-          setOver(true);
-        }}
-        onDragLeave={() => setOver(false)}
-        onDrop={drop}
-      >
-        <label>
-          <p>{t('onboard.drop')}</p>
-          <input type="file" accept=".csv,.txt,.tsv,text/csv" onChange={(event) => take(event.target.files?.[0])} />
-        </label>
-        <p className="muted">{t('onboard.columns')}</p>
-        {upload.isPending ? <p role="status">{t('onboard.reading')}</p> : null}
-      </div>
+      {mayWrite ? (
+        // biome-ignore lint/a11y/noStaticElementInteractions: dropping is one more way; the field inside is the one for everybody
+        <div
+          className={`drop lead ${over ? 'over' : ''}`}
+          onDragOver={(event) => {
+            event.preventDefault();
+            setOver(true);
+          }}
+          onDragLeave={() => setOver(false)}
+          onDrop={drop}
+        >
+          <label>
+            <p>{t('onboard.drop')}</p>
+            <input type="file" accept=".csv,.txt,.tsv,text/csv" onChange={(event) => take(event.target.files?.[0])} />
+          </label>
+          <p className="muted">{t('onboard.columns')}</p>
+          {upload.isPending ? <p role="status">{t('onboard.reading')}</p> : null}
+        </div>
+      ) : null}
       {upload.isError ? <Fault error={upload.error} /> : null}
       <h2>{t('onboard.before')}</h2>
       <Asked of={imports}>
@@ -91,6 +95,7 @@ function All() {
 }
 
 function One({ importId }: { importId: string }) {
+  const mayWrite = useMay('operator', 'exchange_admin');
   const { t, named } = useWords();
   const client = useQueryClient();
   const one = useQuery({
@@ -108,17 +113,17 @@ function One({ importId }: { importId: string }) {
       {(shown) => (
         <Page title={shown.name} lead={named('state', shown.state)}>
           <div className="tools">
-            {shown.state === 'planned' ? (
+            {mayWrite && shown.state === 'planned' ? (
               <Button appearance="primary" disabled={move.isPending} onClick={() => move.mutate('apply')}>
                 {t('onboard.apply')}
               </Button>
             ) : null}
-            {shown.state === 'applying' ? (
+            {mayWrite && shown.state === 'applying' ? (
               <Button disabled={move.isPending} onClick={() => move.mutate('stop')}>
                 {t('onboard.stop')}
               </Button>
             ) : null}
-            {shown.state === 'stopped' ? (
+            {mayWrite && shown.state === 'stopped' ? (
               <Button appearance="primary" disabled={move.isPending} onClick={() => move.mutate('resume')}>
                 {t('onboard.resume')}
               </Button>
@@ -136,7 +141,7 @@ function One({ importId }: { importId: string }) {
           ) : null}
           {shown.state === 'planned' ? null : <Progress of={shown} />}
           {shown.summary ? <Plan of={shown} /> : null}
-          <Wrong of={shown} />
+          {mayWrite ? <Wrong of={shown} /> : null}
         </Page>
       )}
     </Asked>

@@ -17,13 +17,13 @@ import {
   type ProvisionResult,
   post,
   query,
-  type Session,
 } from '../api.ts';
 import { Instructions } from '../parts/instructions.tsx';
+import { useMay } from '../parts/session.ts';
 import { Asked, Empty, Fault, Mark, Page } from '../parts/shown.tsx';
 import { useWords } from '../words/index.tsx';
 
-export function PersonPage({ who, session }: { who: string; session: Session }) {
+export function PersonPage({ who }: { who: string }) {
   const { t } = useWords();
   const person = useQuery({
     queryKey: ['person', who],
@@ -31,15 +31,17 @@ export function PersonPage({ who, session }: { who: string; session: Session }) 
   });
   return (
     <Asked of={person}>
-      {(found) => <Shown person={found} session={session} title={found.displayName ?? found.userName ?? t('users')} />}
+      {(found) => <Shown person={found} title={found.displayName ?? found.userName ?? t('users')} />}
     </Asked>
   );
 }
 
-function Shown({ person, session, title }: { person: Person; session: Session; title: string }) {
+function Shown({ person, title }: { person: Person; title: string }) {
   const { t, named } = useWords();
   const client = useQueryClient();
-  const mayAct = session.role === 'Administrator' || session.operatorRoles.includes('operator');
+  const mayAct = useMay('operator');
+  const mayTakeBack = useMay();
+  const mayReadRequests = useMay('operator', 'idp_admin');
   const run = useMutation({
     mutationFn: (plan: boolean) => post<ProvisionResult>(`/people/${person.personId}/provision`, { plan }),
     onSettled: () => client.invalidateQueries(),
@@ -89,10 +91,10 @@ function Shown({ person, session, title }: { person: Person; session: Session; t
         {delegation && delegation.status !== 'true' && person.lifecycle === 'wanted' && person.email ? (
           <Instructions email={person.email} />
         ) : null}
-        <Account person={person} mayAct={session.role === 'Administrator'} />
+        <Account person={person} mayAct={mayTakeBack} />
         <Permissions person={person} />
         <History personId={person.personId} />
-        <Requests personId={person.personId} />
+        {mayReadRequests ? <Requests personId={person.personId} /> : null}
       </div>
     </Page>
   );

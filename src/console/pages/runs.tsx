@@ -4,6 +4,7 @@ import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import { Link, useLocation } from 'wouter';
 import { type Drift, get, type Items, post, type Run } from '../api.ts';
+import { useMay } from '../parts/session.ts';
 import { Asked, Empty, Fault, Page } from '../parts/shown.tsx';
 import { useWords } from '../words/index.tsx';
 
@@ -11,6 +12,7 @@ export function Runs() {
   const { t, named, time } = useWords();
   const [, go] = useLocation();
   const client = useQueryClient();
+  const mayDecide = useMay('operator');
   const runs = useQuery({ queryKey: ['runs'], queryFn: () => get<Items<Run>>('/runs') });
   const reconcile = useMutation({
     mutationFn: () => post<Run>('/runs/reconcile', { apply: false }),
@@ -21,11 +23,13 @@ export function Runs() {
   });
   return (
     <Page title={t('runs')} lead={t('runs.lead')}>
-      <div className="tools">
-        <Button appearance="primary" disabled={reconcile.isPending} onClick={() => reconcile.mutate()}>
-          {t('runs.compare')}
-        </Button>
-      </div>
+      {mayDecide ? (
+        <div className="tools">
+          <Button appearance="primary" disabled={reconcile.isPending} onClick={() => reconcile.mutate()}>
+            {t('runs.compare')}
+          </Button>
+        </div>
+      ) : null}
       {reconcile.isError ? <Fault error={reconcile.error} /> : null}
       <Asked of={runs}>
         {({ items }) =>
@@ -103,7 +107,9 @@ function Removals({ run }: { run: Run }) {
       void client.invalidateQueries();
     },
   });
+  const mayDecide = useMay('operator');
   const causes = [...new Set(run.removals.map((removal) => removal.cause))];
+  const decisions = mayDecide ? (['approve', 'keep'] as const) : [];
   const shown = run.removals.filter((removal) => cause === '' || removal.cause === cause);
   const held = shown.filter(({ state }) => state === 'held');
   return (
@@ -121,7 +127,7 @@ function Removals({ run }: { run: Run }) {
             ))}
           </Select>
         </label>
-        {(['approve', 'keep'] as const).map((how) => (
+        {decisions.map((how) => (
           <Button
             key={how}
             disabled={picked.size === 0 || decide.isPending}
@@ -130,7 +136,7 @@ function Removals({ run }: { run: Run }) {
             {t(how === 'approve' ? 'runs.approvePicked' : 'runs.keepPicked', { count: picked.size })}
           </Button>
         ))}
-        {(['approve', 'keep'] as const).map((how) => (
+        {decisions.map((how) => (
           <Button
             key={how}
             disabled={held.length === 0 || decide.isPending}
@@ -160,7 +166,7 @@ function Removals({ run }: { run: Run }) {
               return (
                 <tr key={removal.personId}>
                   <td>
-                    {removal.state === 'held' ? (
+                    {mayDecide && removal.state === 'held' ? (
                       <Checkbox
                         aria-label={t('users.pickOne', { name })}
                         checked={picked.has(removal.personId)}
@@ -204,6 +210,7 @@ function Differences({ run }: { run: Run }) {
       go(`/runs/${runId}`);
     },
   });
+  const mayDecide = useMay('operator');
   const report = (run.report ?? {}) as { apply?: boolean; error?: string };
   if (run.state === 'running') return <p role="status">{t('runs.running')}</p>;
   if (run.state === 'failed') return <Empty>{report.error}</Empty>;
@@ -215,7 +222,7 @@ function Differences({ run }: { run: Run }) {
         ) : (
           <>
             <div className="tools">
-              {!report.apply && items.some((one) => one.mode === 'correct') ? (
+              {mayDecide && !report.apply && items.some((one) => one.mode === 'correct') ? (
                 <Button appearance="primary" disabled={apply.isPending} onClick={() => apply.mutate()}>
                   {t('runs.correct')}
                 </Button>

@@ -2,16 +2,15 @@
 import { Button, Field, Input, Select, Textarea } from '@fluentui/react-components';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
-import { call, get, type Items, post, type Session, type Source, type Token } from '../api.ts';
+import { call, get, type Items, post, type Source, type Token } from '../api.ts';
 import { Copy } from '../parts/copy.tsx';
+import { useMay } from '../parts/session.ts';
 import { Asked, Empty, Fault, Page } from '../parts/shown.tsx';
 import { useWords } from '../words/index.tsx';
 
-export function Sources({ session }: { session: Session }) {
+export function Sources() {
   const { t } = useWords();
-  const manages =
-    session.role === 'Administrator' ||
-    session.operatorRoles.some((role) => role === 'operator' || role === 'idp_admin');
+  const manages = useMay('operator', 'idp_admin');
   return (
     <Page title={t('sources')} lead={t('sources.lead')}>
       <div className="cards">

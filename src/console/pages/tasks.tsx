@@ -4,6 +4,7 @@ import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import { Link } from 'wouter';
 import { get, type Items, type Listed, post, query, type Task, type Worksheet } from '../api.ts';
+import { useMay } from '../parts/session.ts';
 import { Asked, Empty, Fault, Page } from '../parts/shown.tsx';
 import { useWords } from '../words/index.tsx';
 
@@ -53,6 +54,7 @@ export function Tasks() {
 
 function Sheet({ kind }: { kind: string }) {
   const { t } = useWords();
+  const mayWrite = useMay('operator');
   const client = useQueryClient();
   const tasks = useQuery({
     queryKey: ['tasks', kind],
@@ -79,9 +81,11 @@ function Sheet({ kind }: { kind: string }) {
               </ol>
               {task.contradiction ? <p role="status">{task.contradiction}</p> : null}
               {task.saidBy ? <p className="muted">{t('tasks.said', { by: task.saidBy })}</p> : null}
-              <Button disabled={done.isPending} onClick={() => done.mutate(task.taskId)}>
-                {t('tasks.done')}
-              </Button>
+              {mayWrite ? (
+                <Button disabled={done.isPending} onClick={() => done.mutate(task.taskId)}>
+                  {t('tasks.done')}
+                </Button>
+              ) : null}
               {done.isError && done.variables === task.taskId ? <Fault error={done.error} /> : null}
             </li>
           ))}

@@ -4,17 +4,8 @@ import { keepPreviousData, useInfiniteQuery, useMutation, useQuery, useQueryClie
 import { useVirtualizer } from '@tanstack/react-virtual';
 import { useEffect, useRef, useState } from 'react';
 import { Link, useSearchParams } from 'wouter';
-import {
-  get,
-  type Items,
-  type Listed,
-  type Person,
-  post,
-  query,
-  type Session,
-  type Source,
-  type Summary,
-} from '../api.ts';
+import { get, type Items, type Listed, type Person, post, query, type Source, type Summary } from '../api.ts';
+import { useMay } from '../parts/session.ts';
 import { Asked, Empty, Fault, Marks, Page } from '../parts/shown.tsx';
 import { useWords } from '../words/index.tsx';
 
@@ -22,7 +13,7 @@ const pageSize = 200;
 const filters = ['filter', 'condition', 'reason', 'source', 'lifecycle', 'ready'] as const;
 type Filter = (typeof filters)[number];
 
-export function Users({ session }: { session: Session }) {
+export function Users() {
   const { t, named, number } = useWords();
   const [params, setParams] = useSearchParams();
   const wished = Object.fromEntries(filters.map((name) => [name, params.get(name) ?? ''])) as Record<Filter, string>;
@@ -50,7 +41,8 @@ export function Users({ session }: { session: Session }) {
   const reasons = Object.entries(summary.data?.conditions[wished.condition] ?? {}).flatMap(([status, counts]) =>
     status === 'true' || typeof counts !== 'object' ? [] : Object.keys(counts as Record<string, number>),
   );
-  const mayProvision = session.role === 'Administrator' || session.operatorRoles.includes('operator');
+  const mayProvision = useMay('operator');
+  const mayAdd = useMay();
   return (
     <Page title={t('users')} lead={t('users.lead')}>
       <div className="tools" role="search">
@@ -88,7 +80,7 @@ export function Users({ session }: { session: Session }) {
         {filters.some((name) => wished[name]) ? (
           <Button onClick={() => setParams(new URLSearchParams(), { replace: true })}>{t('users.all')}</Button>
         ) : null}
-        {session.role === 'Administrator' ? <Button onClick={() => setAdding(true)}>{t('users.add')}</Button> : null}
+        {mayAdd ? <Button onClick={() => setAdding(true)}>{t('users.add')}</Button> : null}
       </div>
       {picked.size > 0 && mayProvision ? <Bulk personIds={[...picked]} done={() => setPicked(new Set())} /> : null}
       <Asked of={people}>
