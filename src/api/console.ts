@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import compression from 'compression';
 import express, { type RequestHandler, Router } from 'express';
 import type { SignIn } from '../administration.ts';
 import { cookieName, giveSession, readCookie, type Site, sessionCookie } from './caller.ts';
@@ -42,8 +43,9 @@ export function consoleRouter({ signIn, site }: ConsoleParts): Router {
   if (folder)
     router.use(
       '/assets',
+      compression(),
       // Their names hold a hash of what is in them.
-      express.static(`${folder}/assets`, { immutable: true, maxAge: '365d', index: false, fallthrough: false }),
+      express.static(`${folder}/assets`, { immutable: true, maxAge: '365d', index: false }),
     );
   const show: RequestHandler = async (request, response, next) => {
     if (!wantsHtml(request.accepts(['json', 'html']))) return next();

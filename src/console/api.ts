@@ -2,6 +2,8 @@
 import type { z } from 'zod';
 import type * as shapes from '../api/shapes.ts';
 
+export type { PeopleColumn } from '../domain/csv-people.ts';
+
 export type Person = z.output<typeof shapes.person>;
 export type Condition = z.output<typeof shapes.condition>;
 export type Summary = z.output<typeof shapes.summary>;
@@ -9,6 +11,7 @@ export type ReadinessDay = z.output<typeof shapes.readinessDay>;
 export type HistoryRow = z.output<typeof shapes.historyRow>;
 export type ProvisionResult = z.output<typeof shapes.provisionResult>;
 export type Run = z.output<typeof shapes.run>;
+export type PlanItem = z.output<typeof shapes.planItem>;
 export type Drift = z.output<typeof shapes.drift>;
 export type Task = z.output<typeof shapes.task>;
 export type Worksheet = z.output<typeof shapes.worksheet>;

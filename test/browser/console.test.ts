@@ -48,6 +48,15 @@ describe('signed in with the admin token', () => {
     await other.context.close();
   });
 
+  test('its files come compressed, and are kept for a year; a file that is not there is none', async () => {
+    const html = await (await page.request.get('/', { headers: { accept: 'text/html' } })).text();
+    const script = /src="(\/assets\/[^"]+)"/.exec(html)?.[1] ?? '';
+    const asked = await fetch(`${usher.address}${script}`, { headers: { 'accept-encoding': 'gzip' } });
+    expect(asked.headers.get('content-encoding')).toBe('gzip');
+    expect(asked.headers.get('cache-control')).toContain('immutable');
+    expect((await fetch(`${usher.address}/assets/nothing.js`)).status).toBe(404);
+  });
+
   test('the first screen of an empty installation says how to begin', async () => {
     await heading('Nobody is here yet').waitFor();
     await page.getByRole('link', { name: 'Onboard people from a table' }).waitFor();
@@ -66,7 +75,7 @@ describe('signed in with the admin token', () => {
     await heading('people.csv').waitFor();
     await page.getByText('Planned; nothing is done yet').waitFor();
     expect((await usher.api('GET', '/summary')).body.people).toBe(0);
-    await heading('1 rows were not taken').waitFor();
+    await heading('Rows that were not taken: 1').waitFor();
     expect(await violations(page)).toEqual([]);
     await photograph(page, 'onboard-plan');
     await page.getByRole('button', { name: 'Do what this plan says' }).click();
@@ -77,6 +86,22 @@ describe('signed in with the admin token', () => {
     await page.getByRole('link', { name: 'Chidi Okafor' }).waitFor();
     expect(page.url()).toContain('ready=false');
   }, 60_000);
+
+  test('a table with headings that nobody knows is mapped column by column', async () => {
+    await page.goto('/onboard');
+    await page.getByLabel(/Drop a CSV file here/).setInputFiles({
+      name: 'staff.csv',
+      mimeType: 'text/csv',
+      buffer: Buffer.from('Contact;Human\nana.ruiz@contoso.com;Ana Ruiz\n'),
+    });
+    await page.getByText('The CSV has no column').waitFor();
+    await page.getByLabel('Contact').selectOption('email');
+    await page.getByLabel('Human').selectOption('displayName');
+    expect(await violations(page)).toEqual([]);
+    await page.getByRole('button', { name: 'Read it so' }).click();
+    await heading('staff.csv').waitFor();
+    await page.getByText('As they are', { exact: true }).waitFor();
+  });
 
   test('a delegation that is missing is seen, and mended while one watches', async () => {
     await page.getByRole('link', { name: 'Delegation', exact: true }).click();

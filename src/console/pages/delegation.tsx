@@ -83,7 +83,7 @@ export function Delegation() {
               </div>
               {check.isError || script.isError ? <Fault error={check.error ?? script.error} /> : null}
               {script.data ? (
-                <section className="card lead" aria-label={t('delegation.script')}>
+                <section className="card below" aria-label={t('delegation.script')}>
                   <p>{t('delegation.scriptText')}</p>
                   <Copy text={script.data} />
                   {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard */}

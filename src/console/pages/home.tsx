@@ -47,7 +47,7 @@ function Alerts() {
   return (
     <>
       {standing.map((alert) => (
-        <MessageBar key={alert.key} intent="warning" layout="multiline" className="lead">
+        <MessageBar key={alert.key} intent="warning" layout="multiline" className="below">
           <MessageBarBody>
             <MessageBarTitle>{alert.kind.replaceAll('_', ' ')}</MessageBarTitle>
             {alert.message} ({ago(alert.raisedAt)})

@@ -1,9 +1,9 @@
 /** A table of people: dropped, read as a plan, mended, applied, watched, stopped, gone on with. */
-import { Button, MessageBar, MessageBarBody } from '@fluentui/react-components';
+import { Button, MessageBar, MessageBarBody, Select } from '@fluentui/react-components';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { type DragEvent, useEffect, useRef, useState } from 'react';
 import { Link, useLocation } from 'wouter';
-import { call, get, type Import, type ImportRow, type Items, post, query } from '../api.ts';
+import { call, get, type Import, type ImportRow, type Items, type PeopleColumn, post, query } from '../api.ts';
 import { useMay } from '../parts/session.ts';
 import { Asked, Empty, Fault, Page } from '../parts/shown.tsx';
 import { useWords } from '../words/index.tsx';
@@ -27,8 +27,11 @@ function All() {
   const mayWrite = useMay('operator', 'exchange_admin');
   const [over, setOver] = useState(false);
   const imports = useQuery({ queryKey: ['imports'], queryFn: () => get<Items<Import>>('/imports') });
-  const take = (file: File | undefined): void => {
-    if (file) upload.mutate({ name: file.name, bytes: file });
+  const [file, setFile] = useState<File | null>(null);
+  const take = (chosen: File | undefined): void => {
+    if (!chosen) return;
+    setFile(chosen);
+    upload.mutate({ name: chosen.name, bytes: chosen });
   };
   const drop = (event: DragEvent): void => {
     event.preventDefault();
@@ -40,7 +43,7 @@ function All() {
       {mayWrite ? (
         // biome-ignore lint/a11y/noStaticElementInteractions: dropping is one more way; the field inside is the one for everybody
         <div
-          className={`drop lead ${over ? 'over' : ''}`}
+          className={`drop below ${over ? 'over' : ''}`}
           onDragOver={(event) => {
             event.preventDefault();
             setOver(true);
@@ -57,6 +60,9 @@ function All() {
         </div>
       ) : null}
       {upload.isError ? <Fault error={upload.error} /> : null}
+      {upload.isError && file ? (
+        <Mapping key={file.name} file={file} send={(bytes) => upload.mutate({ name: file.name, bytes })} />
+      ) : null}
       <h2>{t('onboard.before')}</h2>
       <Asked of={imports}>
         {({ items }) =>
@@ -92,6 +98,82 @@ function All() {
       </Asked>
     </Page>
   );
+}
+
+/** What a column may be; the same as the server knows. */
+const peopleColumns = [
+  'userName',
+  'email',
+  'displayName',
+  'givenName',
+  'familyName',
+  'externalId',
+  'department',
+  'division',
+  'organization',
+  'costCenter',
+  'title',
+  'userType',
+  'manager',
+  'timeZone',
+  'active',
+  'role',
+  'licenses',
+  'bookingPages',
+] as const satisfies readonly PeopleColumn[];
+
+/** A table whose headings nobody understands: whoever brought it says what each column is, and the first line is written anew. */
+function Mapping({ file, send }: { file: File; send(bytes: Blob): void }) {
+  const { t } = useWords();
+  const [chosen, setChosen] = useState<Record<number, string>>({});
+  const head = useQuery({
+    queryKey: ['head', file.name, file.size, file.lastModified],
+    queryFn: () => readHead(file),
+    staleTime: Number.POSITIVE_INFINITY,
+  });
+  if (!head.data) return null;
+  const { headings, delimiter, length } = head.data;
+  const rewritten = (): Blob => {
+    const names = headings.map((heading, index) => chosen[index] || heading);
+    const line = names.map((name) => `"${name.replaceAll('"', '""')}"`).join(delimiter);
+    return new Blob([line, file.slice(length)]);
+  };
+  return (
+    <section className="card below" aria-labelledby="mapping">
+      <h2 id="mapping">{t('onboard.mapping')}</h2>
+      <div className="tools">
+        {headings.map((heading, index) => (
+          // biome-ignore lint/suspicious/noArrayIndexKey: columns have places, and may have one name twice
+          <label className="field" key={index}>
+            {heading || '–'}
+            <Select
+              value={chosen[index] ?? ''}
+              onChange={(_event, data) => setChosen({ ...chosen, [index]: data.value })}
+            >
+              <option value="">{t('onboard.asItIs')}</option>
+              {peopleColumns.map((name) => (
+                <option key={name}>{name}</option>
+              ))}
+            </Select>
+          </label>
+        ))}
+      </div>
+      <Button appearance="primary" onClick={() => send(rewritten())}>
+        {t('onboard.readAgain')}
+      </Button>
+    </section>
+  );
+}
+
+/** The first line, and how many bytes it has. Null: it is no text that could be written anew here. */
+async function readHead(file: File): Promise<{ headings: string[]; delimiter: string; length: number } | null> {
+  const bytes = new Uint8Array(await file.slice(0, 65_536).arrayBuffer());
+  const isWide = (bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff);
+  const end = bytes.findIndex((byte) => byte === 0x0a || byte === 0x0d);
+  if (isWide || end < 0) return null;
+  const line = new TextDecoder().decode(bytes.subarray(0, end));
+  const delimiter = [',', ';', '\t'].sort((a, b) => line.split(b).length - line.split(a).length)[0] ?? ',';
+  return { headings: line.split(delimiter).map((cell) => cell.trim().replace(/^"|"$/g, '')), delimiter, length: end };
 }
 
 function One({ importId }: { importId: string }) {
@@ -172,7 +254,7 @@ function Progress({ of }: { of: Import }) {
     </div>
   );
   return (
-    <section className="card lead" aria-labelledby="progress">
+    <section className="card below" aria-labelledby="progress">
       <h2 id="progress">{t('onboard.progress')}</h2>
       <p>{t('onboard.rowsDone', { done, total })}</p>
       {bar(total === 0 ? 0 : done / total, t('onboard.rows'))}
@@ -276,7 +358,7 @@ function Wrong({ of }: { of: Import }) {
     upload.mutate({ name: `mended-${of.name}`, bytes: new Blob([text]) });
   };
   return (
-    <section className="lead" aria-labelledby="wrong">
+    <section className="below" aria-labelledby="wrong">
       <h2 id="wrong">{t('onboard.wrong', { count: rows.data.length })}</h2>
       <p className="muted">{t('onboard.wrongText', { columns: columns.join(', ') })}</p>
       <div className="scroll">

@@ -152,7 +152,7 @@ function Step({ condition }: { condition: Condition }) {
 function Results({ result, plan }: { result: ProvisionResult; plan: boolean }) {
   const { t, named, number } = useWords();
   return (
-    <section className="card lead" role="status" aria-label={t('person.result')}>
+    <section className="card below" role="status" aria-label={t('person.result')}>
       <h2>{plan ? t('person.wouldDo') : t('person.result')}</h2>
       <table className="table">
         <thead>

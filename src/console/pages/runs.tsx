@@ -3,7 +3,7 @@ import { Button, Checkbox, Select } from '@fluentui/react-components';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import { Link, useLocation } from 'wouter';
-import { type Drift, get, type Items, post, type Run } from '../api.ts';
+import { type Drift, get, type Items, type PlanItem, post, type Run } from '../api.ts';
 import { useMay } from '../parts/session.ts';
 import { Asked, Empty, Fault, Page } from '../parts/shown.tsx';
 import { useWords } from '../words/index.tsx';
@@ -85,7 +85,8 @@ export function RunPage({ runId }: { runId: string }) {
         >
           {shown.removals.length > 0 ? <Removals run={shown} /> : null}
           {shown.kind === 'reconcile' ? <Differences run={shown} /> : null}
-          {shown.removals.length === 0 && shown.kind !== 'reconcile' ? (
+          {shown.kind === 'policy' ? <PlanItems run={shown} /> : null}
+          {shown.removals.length === 0 && shown.kind !== 'reconcile' && shown.kind !== 'policy' ? (
             <pre className="code">{JSON.stringify(shown.report ?? {}, null, 2)}</pre>
           ) : null}
         </Page>
@@ -266,6 +267,87 @@ function Differences({ run }: { run: Run }) {
           </>
         )
       }
+    </Asked>
+  );
+}
+
+/** What a changed policy would take, person by person: decided like what the brake holds. */
+function PlanItems({ run }: { run: Run }) {
+  const { t, named } = useWords();
+  const client = useQueryClient();
+  const mayDecide = useMay('operator');
+  const plan = useQuery({
+    queryKey: ['run', run.runId, 'plan'],
+    queryFn: () => get<Items<PlanItem>>(`/runs/${run.runId}/plan`),
+  });
+  const decide = useMutation({
+    mutationFn: ({ how, only }: { how: 'approve' | 'keep'; only?: string[] }) =>
+      post(`/runs/${run.runId}/${how}`, only ? { only } : {}),
+    onSettled: () => client.invalidateQueries(),
+  });
+  return (
+    <Asked of={plan}>
+      {({ items }) => {
+        const waiting = items.filter(({ state }) => state === 'waiting').length;
+        return (
+          <>
+            <p>{t('runs.policy')}</p>
+            {mayDecide && waiting > 0 ? (
+              <div className="tools">
+                <Button disabled={decide.isPending} onClick={() => decide.mutate({ how: 'approve' })}>
+                  {t('runs.approveAll', { count: waiting })}
+                </Button>
+                <Button disabled={decide.isPending} onClick={() => decide.mutate({ how: 'keep' })}>
+                  {t('runs.keepAll', { count: waiting })}
+                </Button>
+              </div>
+            ) : null}
+            {decide.isError ? <Fault error={decide.error} /> : null}
+            <div className="scroll">
+              <table className="table">
+                <thead>
+                  <tr>
+                    <th>{t('users.name')}</th>
+                    <th>{t('person.what')}</th>
+                    <th>{t('state')}</th>
+                    <th>{t('runs.by')}</th>
+                    <th>
+                      <span className="unseen">{t('runs.decide')}</span>
+                    </th>
+                  </tr>
+                </thead>
+                <tbody>
+                  {items.map((item) => (
+                    <tr key={item.personId}>
+                      <td>
+                        <Link href={`/people/${item.personId}`}>{item.displayName ?? item.userName}</Link>
+                      </td>
+                      <td>{item.what.join('; ')}</td>
+                      <td>{named('state', item.state)}</td>
+                      <td>{item.decidedBy ?? '–'}</td>
+                      <td className="tight">
+                        {mayDecide && item.state === 'waiting'
+                          ? (['approve', 'keep'] as const).map((how) => (
+                              <Button
+                                key={how}
+                                size="small"
+                                disabled={decide.isPending}
+                                onClick={() => decide.mutate({ how, only: [item.personId] })}
+                              >
+                                {t(how === 'approve' ? 'runs.approvePicked' : 'runs.keepPicked', { count: 1 })}
+                                <span className="unseen">: {item.userName}</span>
+                              </Button>
+                            ))
+                          : null}
+                      </td>
+                    </tr>
+                  ))}
+                </tbody>
+              </table>
+            </div>
+          </>
+        );
+      }}
     </Asked>
   );
 }

@@ -292,7 +292,7 @@ function Bulk({ personIds, done }: { personIds: string[]; done(): void }) {
     },
   });
   return (
-    <section className="card lead" aria-label={t('users.bulk')}>
+    <section className="card below" aria-label={t('users.bulk')}>
       <div className="tools">
         <span>{t('users.picked', { count: personIds.length })}</span>
         <Button onClick={() => each.mutate(true)} disabled={each.isPending}>
