@@ -372,6 +372,8 @@ export interface PeopleQuery {
   status?: string | undefined;
   reason?: string | undefined;
   source?: string | undefined;
+  /** A group of any source, by name or key; also through another group. */
+  group?: string | undefined;
   lifecycle?: string | undefined;
   ready?: boolean | undefined;
   limit: number;

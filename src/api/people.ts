@@ -30,6 +30,7 @@ const peopleQuery = z.strictObject({
   status: z.enum(['true', 'false', 'unknown']).optional(),
   reason: z.enum(Object.keys(reasons) as [keyof typeof reasons]).optional(),
   source: z.string().max(100).optional(),
+  group: z.string().trim().min(1).max(300).optional(),
   lifecycle: z.enum(lifecycles).optional(),
   ready: z.enum(['true', 'false']).optional(),
   limit,

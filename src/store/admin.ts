@@ -1,4 +1,5 @@
 /** What admins read and decide: people, summary, history, provisions, held runs. */
+import { sql } from 'kysely';
 import type pg from 'pg';
 import { conditionTypes } from '../domain/conditions.ts';
 import { foldAddress } from '../domain/email-address.ts';
@@ -23,6 +24,14 @@ export function adminStore({ pool, kysely }: Database): AdminStore {
         );
       }
       if (query.source) matching = matching.where('source', '=', query.source);
+      if (query.group)
+        matching = matching.where(
+          sql<boolean>`person_id in (
+            with recursive below (id) as (
+              select group_id from groups where lower(display_name) = lower(${query.group}) or group_id::text = ${query.group} or external_id = ${query.group}
+              union select m.member_id from below join group_members m on m.group_id = below.id)
+            select d.person_id from below join directory_users d on d.resource_id = below.id where d.deleted_at is null)`,
+        );
       if (query.lifecycle) matching = matching.where('lifecycle', '=', query.lifecycle);
       if (query.ready !== undefined) matching = matching.where('ready', '=', query.ready);
       if (query.condition || query.reason || query.status) {

@@ -35,6 +35,22 @@ describe('/Groups', () => {
       .sort();
   const patch = (id: string, ...operations: unknown[]) => usher.scim('PATCH', `/Groups/${id}`, patchOf(...operations));
 
+  test('people are listed by the group they are in, by its name or key, also through another group', async () => {
+    const inner = await create('Inner Circle', ids.slice(0, 2), { externalId: 'G-inner' });
+    const outer = await create('Outer Circle', [ids[2] ?? '', inner.id]);
+    const inGroup = async (group: string) => {
+      const { items, total } = (await usher.api('GET', `/people?group=${encodeURIComponent(group)}`)).body;
+      expect(items).toHaveLength(total);
+      return items.map(({ userName }: { userName: string }) => userName.split('@')[0]).sort();
+    };
+    const locals = contosoPeople.map(({ local }) => local);
+    expect(await inGroup('inner circle')).toEqual(locals.slice(0, 2).sort());
+    expect(await inGroup('G-inner')).toEqual(locals.slice(0, 2).sort());
+    expect(await inGroup('Outer Circle')).toEqual(locals.slice(0, 3).sort());
+    expect(await inGroup('nobody is in it')).toEqual([]);
+    for (const { id } of [outer, inner]) await usher.scim('DELETE', `/Groups/${id}`);
+  });
+
   test('are made, found, read with and without members, renamed and deleted', async () => {
     const group = await create('Advisors', ids.slice(0, 2), { externalId: 'G-1' });
     expect(group).toMatchObject({

@@ -10,7 +10,7 @@ import { Asked, Empty, Fault, Marks, Page } from '../parts/shown.tsx';
 import { useWords } from '../words/index.tsx';
 
 const pageSize = 200;
-const filters = ['filter', 'condition', 'reason', 'source', 'lifecycle', 'ready'] as const;
+const filters = ['filter', 'condition', 'reason', 'group', 'source', 'lifecycle', 'ready'] as const;
 type Filter = (typeof filters)[number];
 
 export function Users() {
@@ -46,7 +46,7 @@ export function Users() {
   return (
     <Page title={t('users')} lead={t('users.lead')}>
       <div className="tools" role="search">
-        <Search value={wished.filter} onChange={(filter) => set({ filter })} />
+        <Search label={t('users.search')} value={wished.filter} onChange={(filter) => set({ filter })} />
         <Pick
           label={t('users.condition')}
           value={wished.condition}
@@ -62,6 +62,7 @@ export function Users() {
             {reasons.map((reason) => [reason, named('reason', reason)])}
           </Pick>
         ) : null}
+        <Search label={t('users.group')} value={wished.group} onChange={(group) => set({ group })} />
         <Pick label={t('source')} value={wished.source} onChange={(source) => set({ source })}>
           {(sources.data?.items ?? []).map(({ name }) => [name, name])}
         </Pick>
@@ -109,8 +110,7 @@ export function Users() {
 }
 
 /** Asked for once whoever types pauses. */
-function Search({ value, onChange }: { value: string; onChange(value: string): void }) {
-  const { t } = useWords();
+function Search({ label, value, onChange }: { label: string; value: string; onChange(value: string): void }) {
   const [typed, setTyped] = useState(value);
   const told = useRef(value);
   useEffect(() => {
@@ -127,7 +127,7 @@ function Search({ value, onChange }: { value: string; onChange(value: string): v
   });
   return (
     <label className="field">
-      {t('users.search')}
+      {label}
       <Input type="search" value={typed} onChange={(_event, data) => setTyped(data.value)} />
     </label>
   );

@@ -220,6 +220,7 @@ export const de: Record<Key, string> = {
   'users.condition': 'Es fehlt',
   'users.conditions': 'Bedingungen',
   'users.count': 'Personen: {count}',
+  'users.group': 'Gruppe',
   'users.integrations': 'Integrationen',
   'users.lacks': '{what}',
   'users.lead':

@@ -217,6 +217,7 @@ export const en = {
   'users.condition': 'Lacks',
   'users.conditions': 'Conditions',
   'users.count': 'People: {count}',
+  'users.group': 'Group',
   'users.integrations': 'Integrations',
   'users.lacks': '{what}',
   'users.lead': 'Everybody the sources speak of: the four conditions at a glance, and why somebody can not be booked.',
