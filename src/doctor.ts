@@ -4,7 +4,7 @@ import { builtinSteps } from './account/builtin.ts';
 import { type Config, ConfigError, notActedOn, readConfig } from './config.ts';
 import { asUsherError } from './errors.ts';
 import { openGraphClient } from './graph/client.ts';
-import { consentLink, tryPermissions } from './graph/permissions.ts';
+import { consentLink, permissionsWanted, tryPermissions } from './graph/permissions.ts';
 import { needsGroups } from './intake/graph/poller.ts';
 import { openLog } from './log.ts';
 import { openMailer } from './mail/smtp.ts';
@@ -216,12 +216,13 @@ async function lookAtTenant(config: Config, findings: Finding[]): Promise<void> 
   const polled = policy.sources.filter((source) => source.kind === 'graph');
   const consent = `A tenant admin opens ${consentLink(graph)} after the permission was added under App registrations, API permissions, Application permissions.`;
   try {
-    const permissions = await tryPermissions(client, {
-      dedicatedMailbox: policy.dedicatedMailbox ?? null,
-      users: polled.length > 0,
-      groups: polled.some((source) => needsGroups(policy, source.name)),
-      assistedGrant: policy.assistedGrant.enabled,
-    });
+    const permissions = await tryPermissions(
+      client,
+      permissionsWanted(policy, {
+        users: polled.length > 0,
+        groups: polled.some((source) => needsGroups(policy, source.name)),
+      }),
+    );
     findings.push({ state: 'ok', what: 'Microsoft Graph', found: `a token from ${graph.authority}` });
     for (const { permission, state, needed, found } of permissions) {
       if (state === 'given') findings.push({ state: 'ok', what: permission, found });

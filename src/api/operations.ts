@@ -27,6 +27,22 @@ export interface Reconciliations {
   applyPlan(planId: string, only: string[] | null, by: string): Promise<string>;
 }
 
+/** What Usher is connected to, tried now. */
+export interface Connections {
+  account: string;
+  queue: 'redis' | 'postgres';
+  mails: boolean;
+  signIn: { entra: boolean; links: boolean; groups: Record<string, string[]> };
+  graph: {
+    tenantId: string;
+    clientId: string;
+    consentLink: string;
+    /** Null where every permission could be tried. */
+    trouble: string | null;
+    permissions: { permission: string; state: 'given' | 'missing' | 'unsure'; found: string; needed: boolean }[];
+  } | null;
+}
+
 /** What can be done with policies, beside reading the one in force. */
 export interface Policies {
   /** `text` is YAML, as in the file. Throws `invalid_value` with every fault and its line. */
@@ -38,6 +54,8 @@ export interface OperationParts {
   store: AdminStore & AccessStore & AlertStore & PlanStore & ReconciliationStore & RequestLogStore & SyncStore;
   policies: Policies;
   reconciler: Reconciliations;
+  /** Looked at when somebody asks. */
+  connections(): Promise<Connections>;
   access: Access;
   policy: Policy;
   now: () => Date;
@@ -81,6 +99,7 @@ export function operationRoutes({
   policy,
   policies,
   reconciler,
+  connections,
   now,
   findOne,
 }: OperationParts): Route[] {
@@ -362,6 +381,16 @@ export function operationRoutes({
       body: diffBody,
       answers: { 200: { description: 'Counts, and the first thousand people.', schema: shapes.policyDiff } },
       handle: async ({ body }) => ({ body: await policies.diff(body.policy) }),
+    }),
+    route({
+      method: 'get',
+      path: '/connections',
+      tag: 'Sources',
+      summary:
+        'What Usher is connected to; the permissions of the tenant are tried now, with the link by which its admin consents',
+      operation: 'sources.read',
+      answers: { 200: { description: 'The connections.', schema: shapes.connections } },
+      handle: async () => ({ body: await connections() }),
     }),
     route({
       method: 'get',

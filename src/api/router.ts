@@ -32,7 +32,7 @@ import { authenticate, type Caller, type Site } from './caller.ts';
 import { delegationRoutes } from './delegation.ts';
 import { eventRoutes, type Watched } from './events.ts';
 import { type ImportParts, importRoutes } from './imports.ts';
-import { operationRoutes, type Policies, type Reconciliations } from './operations.ts';
+import { type Connections, operationRoutes, type Policies, type Reconciliations } from './operations.ts';
 import { peopleRoutes } from './people.ts';
 import { handlerOf, type Route } from './route.ts';
 import { sessionRoutes } from './session.ts';
@@ -58,6 +58,7 @@ export interface ApiParts {
   administration: AccountAdministration | null;
   signIn: SignIn;
   events: Watched;
+  connections(): Promise<Connections>;
   wakeUps: WakeUps;
   policy: Policy;
   site: Site;

@@ -199,6 +199,32 @@ export const source = z.looseObject({
   pausedAt: nullable(time),
   lastHeardAt: nullable(time),
 });
+export const connections = z.looseObject({
+  account: z.string(),
+  queue: z.enum(['redis', 'postgres']),
+  mails: z.boolean(),
+  signIn: z.looseObject({
+    entra: z.boolean(),
+    links: z.boolean(),
+    groups: z.record(z.string(), z.array(z.string())),
+  }),
+  graph: nullable(
+    z.looseObject({
+      tenantId: z.string(),
+      clientId: z.string(),
+      consentLink: z.string(),
+      trouble: nullable(z.string()),
+      permissions: z.array(
+        z.looseObject({
+          permission: z.string(),
+          state: z.enum(['given', 'missing', 'unsure']),
+          found: z.string(),
+          needed: z.boolean(),
+        }),
+      ),
+    }),
+  ),
+});
 export const token = z.looseObject({
   tokenId: z.uuid(),
   kind: z.enum(['scim', 'admin']),

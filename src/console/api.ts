@@ -16,6 +16,7 @@ export type Drift = z.output<typeof shapes.drift>;
 export type Task = z.output<typeof shapes.task>;
 export type Worksheet = z.output<typeof shapes.worksheet>;
 export type Source = z.output<typeof shapes.source>;
+export type Connections = z.output<typeof shapes.connections>;
 export type Token = z.output<typeof shapes.token>;
 export type LoggedRequest = z.output<typeof shapes.loggedRequest>;
 export type Alert = z.output<typeof shapes.alert>;

@@ -1,5 +1,6 @@
 /** Tries each permission that the app registration needs, and says which consent is missing and how it is given (learn.microsoft.com/graph/permissions-reference). */
 import type { GraphConfig } from '../config.ts';
+import type { Policy } from '../domain/policy.ts';
 import { UsherError } from '../errors.ts';
 import type { GraphAnswer, GraphClient } from './client.ts';
 
@@ -15,6 +16,15 @@ export interface PermissionsWanted {
   users: boolean;
   groups: boolean;
   assistedGrant: boolean;
+}
+
+/** What this policy asks of the tenant. */
+export function permissionsWanted(policy: Policy, polled: { users: boolean; groups: boolean }): PermissionsWanted {
+  return {
+    dedicatedMailbox: policy.dedicatedMailbox ?? null,
+    ...polled,
+    assistedGrant: policy.assistedGrant.enabled,
+  };
 }
 
 export async function tryPermissions(graph: GraphClient, wanted: PermissionsWanted): Promise<PermissionFinding[]> {

@@ -166,8 +166,11 @@ describe('signed in with the admin token', () => {
     expect(after.sort()).toEqual(['admitted', 'kept', 'kept']);
   }, 60_000);
 
-  test('a token is made, shown once, and revoked', async () => {
+  test('a token is made, shown once, and revoked; the tenant shows its permissions', async () => {
     await page.getByRole('link', { name: 'Sources and settings' }).click();
+    await page.getByText('Calendars.ReadBasic').waitFor();
+    const consent = await page.getByRole('link', { name: 'Consent, as an admin of the tenant' }).getAttribute('href');
+    expect(consent).toContain(`/${tenant.tenantId}/adminconsent?client_id=`);
     await page.getByLabel('What it is for').fill('Okta');
     await page.getByRole('button', { name: 'Make a token' }).click();
     const token = await page.locator('[role=status] .tokenvalue').textContent();

@@ -54,6 +54,8 @@ export async function openPage(browser: Browser, usher: Usher, options: BrowserC
   const context = await browser.newContext({
     viewport: { width: 1280, height: 900 },
     locale: 'en-GB',
+    // A colour on its way from disabled to enabled has no contrast of its own.
+    reducedMotion: 'reduce',
     baseURL: usher.address,
     ...options,
   });

@@ -2,10 +2,10 @@
 import { Button, Field, Input, Select, Textarea } from '@fluentui/react-components';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
-import { call, get, type Items, post, type Source, type Token } from '../api.ts';
+import { type Connections, call, get, type Items, post, type Source, type Token } from '../api.ts';
 import { Copy } from '../parts/copy.tsx';
 import { useMay } from '../parts/session.ts';
-import { Asked, Empty, Fault, Page } from '../parts/shown.tsx';
+import { Asked, Empty, Fault, Mark, Page } from '../parts/shown.tsx';
 import { useWords } from '../words/index.tsx';
 
 export function Sources() {
@@ -17,6 +17,7 @@ export function Sources() {
         <List manages={manages} />
         {manages ? <Tokens /> : null}
         <Guides />
+        <ConnectionsCards />
         <PolicyCard />
       </div>
     </Page>
@@ -235,5 +236,87 @@ function PolicyCard() {
         </div>
       ) : null}
     </section>
+  );
+}
+
+/** The tenant with its permissions, and who may sign in. */
+function ConnectionsCards() {
+  const { t, named } = useWords();
+  const connections = useQuery({
+    queryKey: ['connections'],
+    queryFn: () => get<Connections>('/connections'),
+    staleTime: 60_000,
+  });
+  const status = { given: 'true', missing: 'false', unsure: 'unknown' } as const;
+  return (
+    <Asked of={connections}>
+      {({ graph, signIn, mails, queue }) => (
+        <>
+          <section className="card" aria-labelledby="tenant">
+            <h2 id="tenant">Microsoft 365</h2>
+            {graph === null ? (
+              <Empty>{t('tenant.none')}</Empty>
+            ) : (
+              <>
+                <dl className="data">
+                  <dt>{t('tenant.id')}</dt>
+                  <dd>{graph.tenantId}</dd>
+                  <dt>{t('tenant.app')}</dt>
+                  <dd>{graph.clientId}</dd>
+                </dl>
+                {graph.trouble ? <p role="status">{graph.trouble}</p> : null}
+                <ul className="plain">
+                  {graph.permissions
+                    .filter(({ needed, state }) => needed || state === 'given')
+                    .map(({ permission, state, found }) => (
+                      <li key={permission}>
+                        <Mark status={status[state]} label={named('state', state)} /> {permission}
+                        {state === 'given' ? null : <span className="muted"> ({found})</span>}
+                      </li>
+                    ))}
+                </ul>
+                <p>
+                  <a href={graph.consentLink} rel="noreferrer" target="_blank">
+                    {t('tenant.consent')}
+                  </a>{' '}
+                  <Button size="small" disabled={connections.isFetching} onClick={() => void connections.refetch()}>
+                    {t('delegation.check')}
+                  </Button>
+                </p>
+              </>
+            )}
+          </section>
+          <section className="card" aria-labelledby="who">
+            <h2 id="who">{t('who')}</h2>
+            <ul className="plain">
+              <li>
+                <Mark status={signIn.entra ? 'true' : 'false'} label={signIn.entra ? t('yes') : t('no')} />{' '}
+                {t('who.entra')}
+              </li>
+              <li>
+                <Mark status={signIn.links ? 'true' : 'false'} label={signIn.links ? t('yes') : t('no')} />{' '}
+                {t('who.links')}
+              </li>
+              <li>
+                <Mark status={mails ? 'true' : 'false'} label={mails ? t('yes') : t('no')} /> {t('who.mails')}
+              </li>
+            </ul>
+            <dl className="data">
+              {Object.entries(signIn.groups)
+                .filter(([, ids]) => ids.length > 0)
+                .map(([role, ids]) => (
+                  <div key={role} style={{ display: 'contents' }}>
+                    <dt>{role}</dt>
+                    <dd>{ids.join(', ')}</dd>
+                  </div>
+                ))}
+              <dt>{t('who.queue')}</dt>
+              <dd>{queue === 'redis' ? 'Redis' : 'PostgreSQL'}</dd>
+            </dl>
+            <p className="muted">{t('who.text')}</p>
+          </section>
+        </>
+      )}
+    </Asked>
   );
 }
