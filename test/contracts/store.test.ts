@@ -287,6 +287,18 @@ describe.each(backendNames)('the store on %s', (backend) => {
       ).toHaveLength(personId === stale.personId ? 0 : 1);
   });
 
+  test('a day has one count of who was wanted and who Ready, the latest', async () => {
+    await store.noteReadiness();
+    const before = await store.readinessByDay(30);
+    expect(before).toHaveLength(1);
+    await create();
+    await store.noteReadiness();
+    const [today] = await store.readinessByDay(30);
+    expect(await store.readinessByDay(30)).toHaveLength(1);
+    expect(today?.people).toBe((before[0]?.people ?? 0) + 1);
+    expect(today?.day).toMatch(/^\d{4}-\d{2}-\d{2}$/);
+  });
+
   test('what was done and not told is kept until a settlement tells it; what came after the telling stays', async () => {
     const { stored } = await create();
     const did = (action: string) => JSON.stringify([{ action, before: null, after: null }]);
