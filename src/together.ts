@@ -6,13 +6,20 @@ export interface TogetherOptions<K, R> {
   all(keys: readonly K[]): Promise<(R | Error)[]>;
   /** Where `all` fails as a whole, each is tried alone: one that is refused fails nobody else. */
   alone?(key: K): Promise<R>;
+  /** A failure of which nobody knows whether it was done all the same: nothing is tried again. */
+  isUnknown?(error: unknown): boolean;
   most?: number;
 }
 
 /** How many of a kind are under way at once: whoever comes meanwhile waits for the next, which is the larger for it. */
 const atOnce = 2;
 
-export function together<K, R>({ all, alone, most = 200 }: TogetherOptions<K, R>): (key: K) => Promise<R> {
+export function together<K, R>({
+  all,
+  alone,
+  isUnknown = () => false,
+  most = 200,
+}: TogetherOptions<K, R>): (key: K) => Promise<R> {
   const waiting: (() => void)[] = [];
   let running = 0;
   const pump = (): void => {
@@ -29,7 +36,7 @@ export function together<K, R>({ all, alone, most = 200 }: TogetherOptions<K, R>
         const [only] = keys;
         if (alone && keys.length === 1 && only !== undefined) return await each(keys, alone);
         return await all(keys).catch((error: unknown) => {
-          if (!alone || keys.length === 1) throw error;
+          if (!alone || keys.length === 1 || isUnknown(error)) throw error;
           return each(keys, alone);
         });
       } finally {

@@ -33,7 +33,7 @@ async function run(context: StepContext): Promise<StepOutcome> {
         message: `A page is enabled only for an owner with a «${schedulingLicense}» license, and rule «${person.wish?.rule}» wishes none. An operator adds it to the rule.`,
         owner: 'operator',
       },
-      did: [],
+      did,
     };
   const sights = await look(context, wished, user);
   const decision = decidePages(
@@ -60,7 +60,7 @@ async function run(context: StepContext): Promise<StepOutcome> {
       verdict: reported(
         `Not as it was: ${decision.actions.map((action) => `«${action.kind === 'create' ? action.linkName : action.page.linkName}»`).join(', ')}.`,
       ),
-      did: [],
+      did,
     };
   const enabling = new Set(
     decision.actions.filter((action) => action.kind === 'enable').map((action) => action.page.pageId),

@@ -66,7 +66,7 @@ export async function startWorkers(parts: WorkersParts, only: QueueName[] = queu
     // Who is taken and then not hinted waits a quarter of a minute for nothing; but one queue that does not move holds up no other.
     const rooms = await Promise.all(sweptQueues.map((name) => wakeUps.room(name)));
     const isTime = Date.now() - filledAt >= sweepEveryMs;
-    const room = Math.max(isTime ? sweepAtLeast : 0, Math.min(sweepBatch, ...rooms));
+    const room = Math.max(isTime ? sweepBatch : 0, Math.min(sweepBatch, ...rooms));
     if (room >= sweepAtLeast) filledAt = Date.now();
     let due = room > 0 ? await store.takeDue(room) : [];
     const more = room < sweepBatch || due.length === room;

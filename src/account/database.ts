@@ -58,7 +58,7 @@ export function fenced<T>(
 ): Promise<T> {
   return change(database, async (client) => {
     const holds = await lockHolders(client, [fence]);
-    if (!holds.has(fence.personId)) throw fenceLost();
+    if (!holds(fence)) throw fenceLost();
     const result = await work(client);
     const entry = done(result);
     if (entry) await keepUnrecorded(client, [{ personId: fence.personId, entry }]);
@@ -89,14 +89,18 @@ export function effectsTogether<T, R>(
 ): (value: T, fence: Fence) => Promise<R> {
   const load = together<Effect<T>, R>({
     alone: ({ value, fence }) => alone(value, fence),
+    isUnknown: (error) => error instanceof UsherError && error.code === 'database_unavailable',
     most: 100,
-    all: (effects) =>
-      database.transaction(async (client) => {
+    all: async (effects) => {
+      // Two of one person: a step that was overtaken and does not know it yet. Each is decided by itself.
+      if (new Set(effects.map(({ fence }) => fence.personId)).size < effects.length)
+        throw new UsherError('conflict', 'Two effects of one person at the same moment.');
+      return database.transaction(async (client) => {
         const holds = await lockHolders(
           client,
           effects.map(({ fence }) => fence),
         );
-        const held = effects.filter(({ fence }) => holds.has(fence.personId));
+        const held = effects.filter(({ fence }) => holds(fence));
         const answers = await work(
           client,
           held.map(({ value }) => value),
@@ -113,23 +117,24 @@ export function effectsTogether<T, R>(
           const result = results.get(effect);
           return result ? result.answer : fenceLost();
         });
-      }),
+      });
+    },
   });
   return (value, fence) => load({ value, fence });
 }
 
 const fenceLost = (): UsherError => new UsherError('fence_lost', 'Another worker works on this person by now.');
 
-/** Who of them is still ours, locked in one order. */
-async function lockHolders(client: pg.PoolClient, fences: Fence[]): Promise<Set<string>> {
+/** Which of them still hold, their rows locked in one order. */
+async function lockHolders(client: pg.PoolClient, fences: Fence[]): Promise<(fence: Fence) => boolean> {
   const lane = fences[0]?.lane ?? 'account';
-  const { rows } = await client.query<{ person_id: string }>({
+  const { rows } = await client.query<{ person_id: string; fence: string }>({
     name: `fences-${lane}`,
-    text: `select person_id from people where person_id = any ($1::uuid[])
-      and ${lane}_fence = ($2::bigint[])[array_position($1::uuid[], person_id)] order by person_id for no key update`,
-    values: [fences.map((fence) => fence.personId), fences.map((fence) => fence.number)],
+    text: `select person_id, ${lane}_fence as fence from people where person_id = any ($1::uuid[]) order by person_id for no key update`,
+    values: [fences.map((fence) => fence.personId)],
   });
-  return new Set(rows.map((row) => row.person_id));
+  const now = new Map(rows.map((row) => [row.person_id, row.fence]));
+  return (fence) => now.get(fence.personId) === fence.number;
 }
 
 async function keepUnrecorded(client: pg.PoolClient, done: { personId: string; entry: HistoryEntry }[]): Promise<void> {

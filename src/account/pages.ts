@@ -60,15 +60,16 @@ export async function insertPages(client: pg.PoolClient, pages: NewPage[]): Prom
     values: [owners, schedulingLicense],
   });
   if ((licensed.rowCount ?? 0) < owners.length) throw needsLicense();
-  const { rows } = await client.query<{ link_name: string }>({
+  const fresh = pages.map((page) => ({ ...page, pageId: newId() }));
+  const { rows } = await client.query<{ page_id: string }>({
     name: 'account-insert-pages',
     text: `insert into account_pages (page_id, link_name, owner_id, enabled, created_by)
       select x."pageId", x."linkName", x."ownerId", true, 'usher' from jsonb_to_recordset($1::jsonb) as x ("pageId" uuid, "linkName" text, "ownerId" uuid)
-      on conflict (link_name) do nothing returning link_name`,
-    values: [JSON.stringify(pages.map((page) => ({ ...page, pageId: newId() })))],
+      on conflict (link_name) do nothing returning page_id`,
+    values: [JSON.stringify(fresh)],
   });
-  const made = new Set(rows.map((row) => row.link_name));
-  return pages.map((page) => made.has(page.linkName));
+  const made = new Set(rows.map((row) => row.page_id));
+  return fresh.map((page) => made.has(page.pageId));
 }
 
 /** Every page that the user owns, because the license goes (rule 11). `by` is `license` when Usher takes it, and an Administrator's name when a person does: that one is not undone by Usher. */

@@ -277,7 +277,7 @@ async function erasePerson(
   await client.query('delete from account_waiting where person_id = $1', [personId]);
   await client.query('delete from provisions where person_id = $1', [personId]);
   await client.query(
-    `update people set lifecycle = 'gone', generation = generation + 1, wish = null, leave = null, kept = '{}', handed_over = '[]', conditions = '{}', ready = false, next_at = null, account_user_id = null,
+    `update people set lifecycle = 'gone', generation = generation + 1, wish = null, leave = null, kept = '{}', handed_over = '[]', unrecorded = '[]', taken_seats = '{}', conditions = '{}', ready = false, next_at = null, account_user_id = null,
        account_user_origin = null, external_id = null, user_name = $2, display_name = null, email = null, active = false where person_id = $1`,
     [personId, pseudonym],
   );

@@ -12,6 +12,7 @@
  * One look a second for all who watch in this process, and none while nobody does.
  */
 import type { Response } from 'express';
+import { UsherError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { ImportStore, Pulse, PulseStore } from '../ports.ts';
 import { type Route, route } from './route.ts';
@@ -23,6 +24,10 @@ export interface Watched {
 
 const everyMs = 1000;
 const beatMs = 15_000;
+/** Whether somebody may still watch is asked anew by ending the stream, to which the browser comes back. */
+const longestMs = 300_000;
+const mostUnread = 1_000_000;
+const mostWatching = 500;
 const mostPeople = 100;
 const mostRows = 2000;
 /** A row may commit behind one with a higher number: so many looks back are read again. */
@@ -38,7 +43,11 @@ export function openEvents(store: PulseStore & Pick<ImportStore, 'importProgress
 
   const send = (event: string, data: unknown): void => {
     const text = `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
-    for (const response of watching) response.write(text);
+    for (const response of watching) {
+      // Whoever does not read any more is let go, and comes back.
+      if (response.writableLength > mostUnread) response.destroy();
+      else response.write(text);
+    }
   };
   /** Only what is otherwise than at the last look. */
   const tellOnce = (event: string, key: string, data: unknown): void => {
@@ -88,12 +97,17 @@ export function openEvents(store: PulseStore & Pick<ImportStore, 'importProgress
 
   return {
     add(response) {
+      if (watching.size >= mostWatching) throw new UsherError('too_many', 'Too many watch here already.');
       response.set({ 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store', 'X-Accel-Buffering': 'no' });
       response.flushHeaders();
       // Whoever was cut off reads everything anew: what was missed meanwhile is not kept.
       response.write('retry: 2000\nevent: hello\ndata: {}\n\n');
       watching.add(response);
-      response.on('close', () => watching.delete(response));
+      const end = setTimeout(() => response.end(), longestMs);
+      response.on('close', () => {
+        clearTimeout(end);
+        watching.delete(response);
+      });
       if (!timer) plan();
     },
     close() {

@@ -158,6 +158,11 @@ export function openReconciler(parts: ReconcilerParts) {
       if (made?.kind !== 'reconcile') throw new UsherError('not_found', 'There is no such reconciliation.');
       if (made.state !== 'done' || made.report?.apply === true)
         throw new UsherError('conflict', 'Only a reconciliation that is done and corrected nothing is a plan.');
+      if (Number(made.report?.found) > mostOfPlan)
+        throw new UsherError(
+          'too_many',
+          `The plan has more than ${mostOfPlan} differences. Reconcile some of the people at a time.`,
+        );
       if (running.size >= 4) throw new UsherError('too_many', 'Four reconciliations run here already; wait for one.');
       const plan = (await store.driftOf(planId, mostOfPlan)).filter(
         ({ personId }) => personId !== null && (only === null || only.includes(personId)),

@@ -3,6 +3,7 @@ import type pg from 'pg';
 import { foldAddress } from '../domain/email-address.ts';
 import type { Lane } from '../domain/next-steps.ts';
 import type { RemovalState } from '../domain/offboard.ts';
+import { UsherError } from '../errors.ts';
 import { isUuid, newId } from '../ids.ts';
 import type { Fence, KnownPerson, StepStore } from '../ports.ts';
 import { together } from '../together.ts';
@@ -45,6 +46,11 @@ returning p.*, p.${lane}_fence as fence`,
   };
 }
 
+/** Rows of many are locked in one order, whatever else the statement does: two of them never wait for each other. */
+function locked(persons: string): string {
+  return `mine as (select person_id from people where person_id in (select ${persons} from x) order by person_id for no key update)`;
+}
+
 /** A condition that waits for another is written only over one that is not true: what somebody has is not taken by waiting. */
 function over(type: string, waiting: string): string {
   return `case when ${waiting} is null or p.conditions -> '${type}' ->> 'status' = 'true' then '{}'::jsonb else jsonb_build_object('${type}', ${waiting}) end`;
@@ -58,7 +64,7 @@ function settle(lane: Lane): Named {
 with x as (
   select * from jsonb_to_recordset($1::jsonb) as x (person uuid, fence bigint, conditions jsonb, license jsonb, pages jsonb, required text[], linked boolean,
     user_id uuid, vendor_id text, origin text, becomes text, suspended timestamptz, actor text, cause text, action text, before jsonb, after jsonb, told integer)
-), s as (
+), ${locked('x.person')}, s as (
   update people p set
     (conditions, ready, first_ready_at) = (
       select c, usher_ready(coalesce(x.becomes, p.lifecycle), p.generation, c, x.required),
@@ -71,7 +77,7 @@ with x as (
     suspended_at = coalesce(x.suspended, p.suspended_at),
     ${lane === 'account' ? `unrecorded = case when x.told is null or jsonb_array_length(p.unrecorded) <= x.told then '[]'::jsonb else jsonb_path_query_array(p.unrecorded, '$[$told to last]', jsonb_build_object('told', x.told)) end,` : ''}
     ${lane}_lease_until = '-infinity'
-  from x where p.person_id = x.person and p.${lane}_fence = x.fence
+  from x join mine on mine.person_id = x.person where p.person_id = x.person and p.${lane}_fence = x.fence
   returning p.*, x.actor, x.cause, x.action, x.before, x.after
 ), h as (
   insert into history (person_id, actor, cause, action, before, after)
@@ -89,14 +95,16 @@ function release(lane: Lane): Named {
 }
 
 /** Whoever waits for a new look because of a group keeps the timer that the group's change set. A timer that stays is not written: the index on it costs. */
+const nextLook = `case when p.lifecycle = 'wanted' then least(usher_next_check(p.conditions, p.generation, x.delegation), x.timer) else x.timer end`;
 const rest: Named = {
   name: 'rest',
+  // Of the row as it is when it is written, not as it was when the statement began: somebody may have set it while this waited for the row.
   text: `
-update people p set next_at = y.next_at
-from jsonb_to_recordset($1::jsonb) as x (person uuid, generation bigint, timer timestamptz, delegation text)
-join people o on o.person_id = x.person
-cross join lateral (select case when o.lifecycle = 'wanted' then least(usher_next_check(o.conditions, o.generation, x.delegation), x.timer) else x.timer end as next_at) as y
-where p.person_id = x.person and p.generation = x.generation and p.reconsider = 0 and p.next_at is distinct from y.next_at`,
+with x as (select * from jsonb_to_recordset($1::jsonb) as x (person uuid, generation bigint, timer timestamptz, delegation text)),
+${locked('x.person')}
+update people p set next_at = ${nextLook}
+from x join mine on mine.person_id = x.person
+where p.person_id = x.person and p.generation = x.generation and p.reconsider = 0 and p.next_at is distinct from ${nextLook}`,
 };
 
 const takeDue: Named = {
@@ -159,6 +167,8 @@ const removalOf: Named = {
   text: 'select state from removals where person_id = $1 and generation = $2',
 };
 
+const isAway = (error: unknown): boolean => error instanceof UsherError && error.code === 'database_unavailable';
+
 const knownOr = (row: PersonRow | undefined): KnownPerson | null => (row ? knownFrom(row) : null);
 
 /** Held removals that nobody decides within this time are kept. */
@@ -180,22 +190,24 @@ export function stepStore(pool: pg.Pool): StepStore {
   const claiming = (lane: Lane) => {
     const alone = async ({ personId, seconds }: { personId: string; seconds: number }): Promise<Claimed> =>
       claimedFrom((await run<ClaimedRow>(pool, claims[lane], [personId, seconds]))[0], lane);
-    return together<{ personId: string; seconds: number }, Claimed>({
-      alone,
+    const gathered = together<{ personId: string; seconds: number }, Claimed | 'locked'>({
       all: async (asked) => {
         const seconds = Math.max(...asked.map((one) => one.seconds));
         const rows = await run<ClaimedRow>(pool, claimsOfMany[lane], [asked.map((one) => one.personId), seconds]);
         const mine = new Map(rows.map((row) => [row.person_id, row]));
-        return Promise.all(
-          asked.map((one) => {
-            const row = mine.get(one.personId);
-            // Of two that ask for the same person, one has the lease.
-            mine.delete(one.personId);
-            return row ? claimedFrom(row, lane) : alone(one);
-          }),
-        );
+        return asked.map((one) => {
+          const row = mine.get(one.personId);
+          // Of two that ask for the same person, one has the lease.
+          mine.delete(one.personId);
+          return row ? claimedFrom(row, lane) : 'locked';
+        });
       },
     });
+    // Whoever is waited for keeps nobody else waiting.
+    return async (one: { personId: string; seconds: number }): Promise<Claimed> => {
+      const claim = await gathered(one);
+      return claim === 'locked' ? alone(one) : claim;
+    };
   };
   const claimingBy: Record<Lane, ReturnType<typeof claiming>> = {
     account: claiming('account'),
@@ -216,6 +228,7 @@ export function stepStore(pool: pg.Pool): StepStore {
     const alone = async (one: Settling): Promise<KnownPerson | null> => (await all([one]))[0] ?? null;
     return together<Settling, KnownPerson | null>({
       alone,
+      isUnknown: isAway,
       all: (list) =>
         new Set(list.map(({ fence }) => fence.personId)).size === list.length
           ? all(list)
@@ -233,7 +246,7 @@ export function stepStore(pool: pg.Pool): StepStore {
       return null;
     },
     all: async (list) => {
-      const distinct = new Map(list.map((one) => [one.person, one]));
+      const distinct = new Map(list.map((one) => [`${one.person} ${one.generation}`, one]));
       await run(pool, rest, [JSON.stringify([...distinct.values()])]);
       return list.map(() => null);
     },

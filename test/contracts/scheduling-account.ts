@@ -113,6 +113,18 @@ export function describeSchedulingAccount(
         );
     });
 
+    test('of a live and a stale fence of one person at the same moment, the live one alone acts', async () => {
+      for (const stalesFirst of [true, false]) {
+        const { personId, fence: stale } = await ground.person();
+        await ground.overtake(stale);
+        const live = { ...stale, number: '2' };
+        const fences = stalesFirst ? [stale, live] : [live, stale];
+        const outcomes = await Promise.all(fences.map((fence) => codeOf(account.createUser(someone(personId), fence))));
+        expect(outcomes[fences.indexOf(live)]).toBe('nothing was refused');
+        expect(outcomes[fences.indexOf(stale)]).toBe('fence_lost');
+      }
+    });
+
     test('an address that somebody has is refused and told apart', async () => {
       const { user } = await made();
       const { personId, fence } = await ground.person();

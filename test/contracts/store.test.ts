@@ -287,6 +287,76 @@ describe.each(backendNames)('the store on %s', (backend) => {
       ).toHaveLength(personId === stale.personId ? 0 : 1);
   });
 
+  test('whoever waits for a locked person keeps nobody else waiting', async () => {
+    const people = await Promise.all(Array.from({ length: 4 }, async () => (await create()).stored.personId));
+    const [locked = '', ...others] = people;
+    const client = await database.pool.connect();
+    try {
+      await client.query('begin');
+      await client.query('select 1 from people where person_id = $1 for update', [locked]);
+      const waiting = store.claim(locked, 'account', 30);
+      const claims = await Promise.all(others.map((personId) => store.claim(personId, 'account', 30)));
+      expect(claims.map((claimed) => claimed?.known.person.personId)).toEqual(others);
+      await client.query('commit');
+      expect((await waiting)?.known.person.personId).toBe(locked);
+    } finally {
+      client.release();
+    }
+  });
+
+  test('a settlement whose answer was lost is not written again: of each there is one history row', async () => {
+    const people = await Promise.all(Array.from({ length: 3 }, async () => (await create()).stored.personId));
+    const fences = (await Promise.all(people.map((personId) => store.claim(personId, 'account', 30)))).flatMap(
+      (claimed) => claimed?.fence ?? [],
+    );
+    const { pool } = database;
+    const query = pool.query.bind(pool) as (...args: unknown[]) => Promise<unknown>;
+    Object.assign(pool, {
+      query: async (...args: unknown[]) => {
+        const answer = await query(...args);
+        if ((args[0] as { name?: string }).name === 'settle-account')
+          throw new Error('Connection terminated unexpectedly');
+        return answer;
+      },
+    });
+    const history = { action: 'settled once', before: null, after: null };
+    const outcomes = await Promise.allSettled(
+      fences.map((fence) => store.settle(fence, { ...settlement, history }, cause)),
+    );
+    Object.assign(pool, { query });
+    expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected']);
+    for (const personId of people)
+      expect((await store.history(personId, 10, null)).filter(({ action }) => action === 'settled once')).toHaveLength(
+        1,
+      );
+  });
+
+  test('a timer that somebody sets while another is being set stays', async () => {
+    const { stored } = await create();
+    const { personId } = stored;
+    await database.pool.query(
+      `update people set conditions = (select jsonb_object_agg(key, value || '{"status":"true","reason":null,"nextCheckAt":null,"checkedAt":"2026-01-01T00:00:00Z"}') from jsonb_each(conditions))
+       where person_id = $1`,
+      [personId],
+    );
+    const client = await database.pool.connect();
+    try {
+      await client.query('begin');
+      await client.query(
+        `update people set conditions = jsonb_set(conditions, '{Profile,nextCheckAt}', to_jsonb(now())), next_at = now() where person_id = $1`,
+        [personId],
+      );
+      const resting = store.rest(personId, 1, null, 'ignored');
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      await client.query('commit');
+      await resting;
+    } finally {
+      client.release();
+    }
+    const { rows } = await database.pool.query('select next_at from people where person_id = $1', [personId]);
+    expect(rows[0].next_at).not.toBeNull();
+  });
+
   test('a day has one count of who was wanted and who Ready, the latest', async () => {
     await store.noteReadiness();
     const before = await store.readinessByDay(30);
