@@ -75,6 +75,29 @@ export function mustBeOurPage(request: Request, site: Site): void {
     );
 }
 
+const returnCookie = 'usher-return';
+
+/** Where somebody wanted to go who has to sign in first. */
+export function keepReturn(request: Request, response: Response, site: Site): void {
+  response.cookie(cookieName(site, returnCookie), encodeURIComponent(request.originalUrl.slice(0, 1000)), {
+    ...cookieOptions(site),
+    maxAge: 10 * 60_000,
+  });
+}
+
+/** A path of ours and nothing else, whatever the cookie says: once. */
+export function takeReturn(request: Request, response: Response, site: Site): string {
+  const kept = readCookie(request, cookieName(site, returnCookie));
+  response.clearCookie(cookieName(site, returnCookie), cookieOptions(site));
+  try {
+    const path = decodeURIComponent(decodeURIComponent(kept ?? ''));
+    const url = new URL(path, site.origin());
+    return path.startsWith('/') && url.origin === new URL(site.origin()).origin ? url.pathname + url.search : '/';
+  } catch {
+    return '/';
+  }
+}
+
 export function authenticate(access: Access, signIn: SignIn, site: Site): RequestHandler {
   return async (request, response, next) => {
     // The caller's own id, or one that is made up and told, so that a row of the history leads to its request.

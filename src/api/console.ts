@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import compression from 'compression';
 import express, { type RequestHandler, Router } from 'express';
 import type { SignIn } from '../administration.ts';
-import { cookieName, giveSession, readCookie, type Site, sessionCookie } from './caller.ts';
+import { cookieName, giveSession, keepReturn, readCookie, type Site, sessionCookie } from './caller.ts';
 
 export interface ConsoleParts {
   signIn: SignIn;
@@ -52,6 +52,7 @@ export function consoleRouter({ signIn, site }: ConsoleParts): Router {
     const value = readCookie(request, cookieName(site, sessionCookie));
     const principal = value ? await signIn.find(value) : null;
     if (!principal) {
+      keepReturn(request, response, site);
       response.redirect(303, '/sign-in');
       return;
     }

@@ -12,19 +12,30 @@
  * One look a second for all who watch in this process, and none while nobody does.
  */
 import type { Response } from 'express';
+import type { Access } from '../access.ts';
+import type { SignIn } from '../administration.ts';
 import { UsherError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { ImportStore, Pulse, PulseStore } from '../ports.ts';
+import { cookieName, readCookie, type Site, sessionCookie } from './caller.ts';
 import { type Route, route } from './route.ts';
 
+export interface EventParts {
+  events: Watched;
+  access: Access;
+  signIn: SignIn;
+  site: Site;
+}
+
 export interface Watched {
-  add(response: Response): void;
+  /** `mayStill` is asked now and then: a stream does not outlive the session or the token that opened it. */
+  add(response: Response, mayStill: () => Promise<boolean>): void;
   close(): void;
 }
 
 const everyMs = 1000;
-const beatMs = 15_000;
-/** Whether somebody may still watch is asked anew by ending the stream, to which the browser comes back. */
+const beatMs = 5000;
+/** Roles are looked at anew by ending the stream, to which the browser comes back. */
 const longestMs = 300_000;
 const mostUnread = 1_000_000;
 const mostWatching = 500;
@@ -34,7 +45,7 @@ const mostRows = 2000;
 const looksBack = 4;
 
 export function openEvents(store: PulseStore & Pick<ImportStore, 'importProgress'>, log: Log): Watched {
-  const watching = new Set<Response>();
+  const watching = new Map<Response, () => Promise<boolean>>();
   let timer: NodeJS.Timeout | undefined;
   let floors: string[] = [];
   let seen = new Set<string>();
@@ -43,7 +54,7 @@ export function openEvents(store: PulseStore & Pick<ImportStore, 'importProgress
 
   const send = (event: string, data: unknown): void => {
     const text = `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
-    for (const response of watching) {
+    for (const response of watching.keys()) {
       // Whoever does not read any more is let go, and comes back.
       if (response.writableLength > mostUnread) response.destroy();
       else response.write(text);
@@ -73,7 +84,9 @@ export function openEvents(store: PulseStore & Pick<ImportStore, 'importProgress
     tellOnce('attention', 'attention', { mark: pulse.mark });
     if (Date.now() - beatAt > beatMs) {
       beatAt = Date.now();
-      for (const response of watching) response.write(': still here\n\n');
+      for (const [response, mayStill] of watching)
+        if (await mayStill()) response.write(': still here\n\n');
+        else response.end();
     }
   }
 
@@ -96,13 +109,13 @@ export function openEvents(store: PulseStore & Pick<ImportStore, 'importProgress
   };
 
   return {
-    add(response) {
+    add(response, mayStill) {
       if (watching.size >= mostWatching) throw new UsherError('too_many', 'Too many watch here already.');
       response.set({ 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store', 'X-Accel-Buffering': 'no' });
       response.flushHeaders();
       // Whoever was cut off reads everything anew: what was missed meanwhile is not kept.
       response.write('retry: 2000\nevent: hello\ndata: {}\n\n');
-      watching.add(response);
+      watching.set(response, mayStill);
       const end = setTimeout(() => response.end(), longestMs);
       response.on('close', () => {
         clearTimeout(end);
@@ -111,14 +124,14 @@ export function openEvents(store: PulseStore & Pick<ImportStore, 'importProgress
       if (!timer) plan();
     },
     close() {
-      for (const response of watching) response.end();
+      for (const response of watching.keys()) response.end();
       watching.clear();
       stop();
     },
   };
 }
 
-export function eventRoutes({ events }: { events: Watched }): Route[] {
+export function eventRoutes({ events, access, signIn, site }: EventParts): Route[] {
   return [
     route({
       method: 'get',
@@ -130,8 +143,17 @@ export function eventRoutes({ events }: { events: Watched }): Route[] {
       answers: {
         200: { description: 'A stream that ends when the caller closes it.', contentType: 'text/event-stream' },
       },
-      async handle({ response }) {
-        events.add(response);
+      async handle({ request, response }) {
+        const cookie = readCookie(request, cookieName(site, sessionCookie));
+        const token = request.get('authorization');
+        events.add(response, async () =>
+          token === undefined && cookie
+            ? (await signIn.find(cookie)) !== null
+            : access.identify(token, 'admin').then(
+                () => true,
+                () => false,
+              ),
+        );
       },
     }),
   ];

@@ -20,6 +20,7 @@ import {
   readCookie,
   type Site,
   sessionCookie,
+  takeReturn,
 } from './caller.ts';
 import { type Html, html, sendPage } from './html.ts';
 
@@ -92,7 +93,7 @@ export function signInRouter(parts: SignInParts): Router {
       );
     try {
       const identity = await identityPlatform.finish(code, pending, redirectUri());
-      await beginFor(identity, response);
+      await beginFor(identity, request, response);
     } catch (thrown) {
       if (!(thrown instanceof UsherError) || thrown.code !== 'sign_in_failed') throw thrown;
       log.warn({ err: thrown }, 'a sign-in with Entra ID failed');
@@ -109,7 +110,7 @@ export function signInRouter(parts: SignInParts): Router {
       if (!(error instanceof UsherError) || error.code !== 'unauthorized') throw error;
       return void refuse(response, 401, 'This is no admin token that is live.');
     }
-    response.redirect(303, '/');
+    response.redirect(303, takeReturn(request, response, site));
   });
 
   router.post('/link', form, async (request, response) => {
@@ -146,7 +147,7 @@ export function signInRouter(parts: SignInParts): Router {
     const used = await signIn.useLink(String(request.params.link));
     if (!used) return void refuse(response, 410, gone(parts));
     giveSession(response, site, used.session);
-    response.set('Cache-Control', 'no-store').redirect(303, '/');
+    response.set('Cache-Control', 'no-store').redirect(303, takeReturn(request, response, site));
   });
 
   return router;
@@ -156,7 +157,7 @@ export function signInRouter(parts: SignInParts): Router {
   }
 
   /** A user of the account signs in as that user; whoever is in a group of the policy's `access`, with its roles; both where both are so. */
-  async function beginFor(identity: Identity, response: Response): Promise<void> {
+  async function beginFor(identity: Identity, request: Request, response: Response): Promise<void> {
     const user = await signIn.userOf(identity);
     if (user.kind === 'suspended')
       return void refuse(response, 403, 'Your user is suspended. Ask an Administrator of the account.');
@@ -176,7 +177,7 @@ export function signInRouter(parts: SignInParts): Router {
       how: 'entra',
     });
     giveSession(response, site, value);
-    response.set('Cache-Control', 'no-store').redirect(303, '/');
+    response.set('Cache-Control', 'no-store').redirect(303, takeReturn(request, response, site));
   }
 
   /** Those of the policy's groups that somebody is in. */

@@ -60,8 +60,8 @@ export async function call<T>(method: Method, path: string, body?: unknown, type
     throw new Problem(0, { code: 'offline' });
   }
   if (response.status === 401) {
-    // The session ended: whoever is here signs in again.
-    window.location.assign('/sign-in');
+    // The session ended: the server leads to the sign-in, and back here from there.
+    window.location.reload();
   }
   const text = await response.text();
   const isJson = response.headers.get('content-type')?.includes('json');

@@ -5,8 +5,9 @@ import { lazy, type ReactNode, Suspense, useEffect, useRef } from 'react';
 import { Link, Route, Switch, useLocation } from 'wouter';
 import { type Alert, get, type Items, type Run, type Session, type Worksheet } from './api.ts';
 import { useEvents } from './events.ts';
+import { Boundary } from './parts/boundary.tsx';
 import { SessionContext } from './parts/session.ts';
-import { Asked } from './parts/shown.tsx';
+import { Asked, Empty, Page } from './parts/shown.tsx';
 import { type Key, type Language, languages, useWords } from './words/index.tsx';
 
 const Home = lazy(async () => ({ default: (await import('./pages/home.tsx')).Home }));
@@ -94,24 +95,31 @@ function Frame({ session }: { session: Session }) {
       </header>
       {member ? null : <Navigation location={location} />}
       <main id="main" className="page" ref={main} tabIndex={-1} style={member ? { gridColumn: '1 / -1' } : undefined}>
-        <Suspense fallback={<Spinner label={t('loading')} />}>
-          {member ? (
-            <Me />
-          ) : (
-            <Switch>
-              <Route path="/">{() => <Home />}</Route>
-              <Route path="/users">{() => <Users />}</Route>
-              <Route path="/people/:who">{({ who }) => <PersonPage who={who} />}</Route>
-              <Route path="/onboard/:importId?">{({ importId }) => <Onboard importId={importId ?? null} />}</Route>
-              <Route path="/delegation">{() => <Delegation />}</Route>
-              <Route path="/runs">{() => <Runs />}</Route>
-              <Route path="/runs/:runId">{({ runId }) => <RunPage runId={runId} />}</Route>
-              <Route path="/tasks">{() => <Tasks />}</Route>
-              <Route path="/sources">{() => <Sources />}</Route>
-              <Route path="/me">{() => <Me />}</Route>
-            </Switch>
-          )}
-        </Suspense>
+        <Boundary place={location}>
+          <Suspense fallback={<Spinner label={t('loading')} />}>
+            {member ? (
+              <Me />
+            ) : (
+              <Switch>
+                <Route path="/">{() => <Home />}</Route>
+                <Route path="/users">{() => <Users />}</Route>
+                <Route path="/people/:who">{({ who }) => <PersonPage who={who} />}</Route>
+                <Route path="/onboard/:importId?">{({ importId }) => <Onboard importId={importId ?? null} />}</Route>
+                <Route path="/delegation">{() => <Delegation />}</Route>
+                <Route path="/runs">{() => <Runs />}</Route>
+                <Route path="/runs/:runId">{({ runId }) => <RunPage runId={runId} />}</Route>
+                <Route path="/tasks">{() => <Tasks />}</Route>
+                <Route path="/sources">{() => <Sources />}</Route>
+                <Route path="/me">{() => <Me />}</Route>
+                <Route>
+                  <Page title={t('nowhere')}>
+                    <Empty>{t('nowhereText')}</Empty>
+                  </Page>
+                </Route>
+              </Switch>
+            )}
+          </Suspense>
+        </Boundary>
       </main>
     </>
   );

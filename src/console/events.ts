@@ -1,5 +1,5 @@
 /** `/api/v1/events`: what changed is asked for anew; nothing is kept here that the API does not have. */
-import { type QueryClient, useQueryClient } from '@tanstack/react-query';
+import { type Query, type QueryClient, useQueryClient } from '@tanstack/react-query';
 import { useEffect, useState } from 'react';
 import type { Import } from './api.ts';
 
@@ -8,33 +8,43 @@ export function useEvents(enabled: boolean): 'live' | 'away' {
   const [state, setState] = useState<'live' | 'away'>('live');
   useEffect(() => {
     if (!enabled) return;
-    const source = new EventSource('/api/v1/events');
     const anew = gather(client);
+    let source: EventSource;
+    let timer: number | undefined;
     let wasAway = false;
-    source.addEventListener('hello', () => {
-      setState('live');
-      // What changed while nobody listened.
-      if (wasAway) void client.invalidateQueries();
-      wasAway = false;
-    });
-    source.onerror = () => {
-      wasAway = true;
-      setState('away');
+    const open = (): void => {
+      source = new EventSource('/api/v1/events');
+      source.addEventListener('hello', () => {
+        setState('live');
+        // What changed while nobody listened.
+        if (wasAway) void client.invalidateQueries();
+        wasAway = false;
+      });
+      source.onerror = () => {
+        wasAway = true;
+        setState('away');
+        // An answer that was no stream ends it for good: a proxy whose server was away, say.
+        if (source.readyState === EventSource.CLOSED) timer = window.setTimeout(open, 3000);
+      };
+      source.addEventListener('people', (event) => {
+        const { personIds, more } = JSON.parse(event.data) as { personIds: string[]; more: boolean };
+        anew(['summary'], ['people'], ['delegation'], ...(more ? [['person']] : personIds.map((id) => ['person', id])));
+      });
+      source.addEventListener('import', (event) => {
+        const { importId, state: now, progress } = JSON.parse(event.data) as Import;
+        client.setQueryData<Import>(['import', importId], (known) => known && { ...known, state: now, progress });
+        anew(['imports']);
+      });
+      source.addEventListener('run', (event) =>
+        anew(['runs'], ['run', (JSON.parse(event.data) as { runId: string }).runId]),
+      );
+      source.addEventListener('attention', () => anew(['alerts'], ['tasks'], ['runs'], ['sources']));
     };
-    source.addEventListener('people', (event) => {
-      const { personIds } = JSON.parse(event.data) as { personIds: string[] };
-      anew(['summary'], ['people'], ['delegation'], ...personIds.map((id) => ['person', id]));
-    });
-    source.addEventListener('import', (event) => {
-      const { importId, state: now, progress } = JSON.parse(event.data) as Import;
-      client.setQueryData<Import>(['import', importId], (known) => known && { ...known, state: now, progress });
-      anew(['imports']);
-    });
-    source.addEventListener('run', (event) =>
-      anew(['runs'], ['run', (JSON.parse(event.data) as { runId: string }).runId]),
-    );
-    source.addEventListener('attention', () => anew(['alerts'], ['tasks'], ['runs'], ['sources']));
-    return () => source.close();
+    open();
+    return () => {
+      clearTimeout(timer);
+      source.close();
+    };
   }, [client, enabled]);
   return state;
 }
@@ -48,8 +58,14 @@ function gather(client: QueryClient): (...keys: string[][]) => void {
     if (timer !== undefined) return;
     timer = window.setTimeout(() => {
       timer = undefined;
-      for (const queryKey of waiting.values()) void client.invalidateQueries({ queryKey });
+      for (const queryKey of waiting.values()) void client.invalidateQueries({ queryKey, predicate: isSmall });
       waiting.clear();
     }, 1000);
   };
+}
+
+/** A list that somebody has scrolled far down, or a report of thousands, is not read anew at each change: it is when one comes back to it. */
+function isSmall({ state }: Query): boolean {
+  const { pages, items } = (state.data ?? {}) as { pages?: unknown[]; items?: unknown[] };
+  return (pages?.length ?? 0) <= 2 && (items?.length ?? 0) <= 500;
 }

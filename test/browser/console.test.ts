@@ -42,6 +42,11 @@ describe('signed in with the admin token', () => {
     const other = await openPage(browser, usher);
     await other.page.goto('/users');
     expect(new URL(other.page.url()).pathname).toBe('/sign-in');
+    // And, once signed in, to where one wanted to go.
+    await signIn(other.page);
+    expect(new URL(other.page.url()).pathname).toBe('/users');
+    await other.page.getByRole('button', { name: 'Sign out' }).click();
+    await other.page.getByLabel('Admin token').waitFor();
     await other.page.getByLabel('Admin token').fill('wrong');
     await other.page.locator('form[action="/sign-in/token"] button').click();
     await other.page.getByText('This is no admin token that is live').waitFor();
@@ -159,6 +164,7 @@ describe('signed in with the admin token', () => {
     await page.getByRole('button', { name: 'Let 1 go' }).click();
     await page.getByRole('row', { name: new RegExp(`${names[0]}.*Let go`) }).waitFor();
     await page.getByRole('button', { name: 'Keep all 2' }).click();
+    await page.getByRole('button', { name: 'Yes: Keep all 2' }).click();
     await page.getByRole('row', { name: new RegExp(`${names[1]}.*Kept`) }).waitFor();
     const after = (await usher.api('GET', `/runs/${held.runId}`)).body.removals.map(
       ({ state }: { state: string }) => state,
@@ -252,6 +258,48 @@ describe('signed in with the admin token', () => {
     await page.getByRole('button', { name: 'Try again' }).click();
     await page.getByText('Nobody is like that.').waitFor();
   }, 60_000);
+
+  test('a page that can not be loaded takes nothing else with it, and is loaded once it can be', async () => {
+    const other = await openPage(browser, usher);
+    await signIn(other.page);
+    await other.page.route('**/assets/runs-*.js', (route) => route.abort());
+    await other.page.getByRole('link', { name: /^Runs/ }).click();
+    await other.page.getByRole('alert').waitFor();
+    await other.page.getByRole('link', { name: 'Delegation', exact: true }).click();
+    await other.page.getByRole('heading', { level: 1, name: 'Delegation' }).waitFor();
+    await other.page.unroute('**/assets/runs-*.js');
+    await other.page.getByRole('link', { name: /^Runs/ }).click();
+    await other.page.getByRole('button', { name: 'Try again' }).click();
+    await other.page.getByRole('heading', { level: 1, name: 'Runs' }).waitFor();
+    await other.context.close();
+  }, 30_000);
+
+  test('a list whose next page is refused asks once, and not for ever', async () => {
+    const other = await openPage(browser, usher);
+    await signIn(other.page);
+    let asked = 0;
+    await usher.scim('POST', '/Users', scimUser('somebody.else'));
+    const [person] = (await usher.api('GET', '/people?limit=1')).body.items;
+    await other.page.route('**/api/v1/people?*', (route) => {
+      asked += 1;
+      return new URL(route.request().url()).searchParams.has('cursor')
+        ? route.fulfill({ status: 400, json: { code: 'invalid_value', detail: 'no further' } })
+        : route.fulfill({
+            json: {
+              items: Array.from({ length: 200 }, (_one, n) => ({ ...person, personId: `p${n}` })),
+              nextCursor: 'more',
+              total: 1000,
+            },
+          });
+    });
+    await other.page.goto('/users');
+    await other.page.getByRole('region', { name: 'Users' }).waitFor();
+    await other.page.evaluate("document.querySelector('.scroll.tall').scrollTo(0, 20000)");
+    await other.page.getByText('no further').waitFor();
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+    expect(asked).toBeLessThan(6);
+    await other.context.close();
+  }, 30_000);
 
   test('the browser had nothing to complain of: no script fault, nothing that the page’s policy refused, nothing from elsewhere', () => {
     expect(watched.complaints.filter((line) => !line.includes('ERR_INTERNET_DISCONNECTED'))).toEqual([]);

@@ -75,10 +75,23 @@ test('whoever is worked on is named; an import shows how far it is; whoever does
 
 test('needs somebody who may read, and ends with the server', async () => {
   expect((await call(`${usher.address}/api/v1/events`, 'GET', undefined, {})).status).toBe(401);
+  // Whoever signs out is told nothing more.
+  const begun = await call(
+    `${usher.address}/api/v1/session`,
+    'POST',
+    { token: adminToken },
+    { 'content-type': 'application/json' },
+  );
+  const cookie = (begun.headers.get('set-cookie') ?? '').split(';')[0] ?? '';
+  const mine = await fetch(`${usher.address}/api/v1/events`, { headers: { cookie } });
+  expect(mine.status).toBe(200);
+  await call(`${usher.address}/api/v1/session`, 'DELETE', undefined, { cookie, origin: usher.address });
+  await mine.text();
+
   const other = await startUsher({ databaseUrl: usher.databaseUrl, workers: false });
   const watching = await watch(other);
   const startedAt = Date.now();
   await other.close();
   await watching.ended;
   expect(Date.now() - startedAt).toBeLessThan(5000);
-});
+}, 30_000);

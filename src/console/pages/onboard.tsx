@@ -12,13 +12,18 @@ export function Onboard({ importId }: { importId: string | null }) {
   return importId ? <One importId={importId} /> : <All />;
 }
 
+/** Whoever went on to another page meanwhile is not taken away from it. */
 function useUpload() {
   const [, go] = useLocation();
-  return useMutation({
+  const client = useQueryClient();
+  const upload = useMutation({
     mutationFn: ({ name, bytes }: { name: string; bytes: Blob }) =>
       call<Import>('POST', `/imports${query({ name })}`, bytes, 'text/csv'),
-    onSuccess: ({ importId }) => go(`/onboard/${importId}`),
+    onSettled: () => client.invalidateQueries({ queryKey: ['imports'] }),
   });
+  const send = (name: string, bytes: Blob): void =>
+    upload.mutate({ name, bytes }, { onSuccess: ({ importId }) => go(`/onboard/${importId}`) });
+  return { ...upload, send };
 }
 
 function All() {
@@ -31,7 +36,7 @@ function All() {
   const take = (chosen: File | undefined): void => {
     if (!chosen) return;
     setFile(chosen);
-    upload.mutate({ name: chosen.name, bytes: chosen });
+    upload.send(chosen.name, chosen);
   };
   const drop = (event: DragEvent): void => {
     event.preventDefault();
@@ -60,8 +65,12 @@ function All() {
         </div>
       ) : null}
       {upload.isError ? <Fault error={upload.error} /> : null}
-      {upload.isError && file ? (
-        <Mapping key={file.name} file={file} send={(bytes) => upload.mutate({ name: file.name, bytes })} />
+      {upload.isError && file && upload.error.message.includes('no column') ? (
+        <Mapping
+          key={`${file.name} ${file.size} ${file.lastModified}`}
+          file={file}
+          send={(bytes) => upload.send(file.name, bytes)}
+        />
       ) : null}
       <h2>{t('onboard.before')}</h2>
       <Asked of={imports}>
@@ -173,7 +182,7 @@ async function readHead(file: File): Promise<{ headings: string[]; delimiter: st
   if (isWide || end < 0) return null;
   const line = new TextDecoder().decode(bytes.subarray(0, end));
   const delimiter = [',', ';', '\t'].sort((a, b) => line.split(b).length - line.split(a).length)[0] ?? ',';
-  return { headings: line.split(delimiter).map((cell) => cell.trim().replace(/^"|"$/g, '')), delimiter, length: end };
+  return { headings: cellsOf(line, delimiter), delimiter, length: end };
 }
 
 function One({ importId }: { importId: string }) {
@@ -331,6 +340,9 @@ function Plan({ of }: { of: Import }) {
   );
 }
 
+/** More than anybody mends by hand; all of them are in the CSV. */
+const mostWrong = 2000;
+
 /** The rows that were not taken, corrected in place and sent again as a table of their own. */
 function Wrong({ of }: { of: Import }) {
   const { t } = useWords();
@@ -340,27 +352,35 @@ function Wrong({ of }: { of: Import }) {
     queryKey: ['import', of.importId, 'wrong', of.state],
     queryFn: async () => {
       const kinds = ['kind=faulty', 'kind=ambiguous', 'state=plan_stale', 'state=failed'];
-      const lists = await Promise.all(
-        kinds.map((kind) => get<Items<ImportRow>>(`/imports/${of.importId}/rows?${kind}&limit=200`)),
-      );
-      return lists.flatMap(({ items }) => items);
+      const rows: ImportRow[] = [];
+      for (const kind of kinds)
+        for (let after = 0; rows.length < mostWrong; ) {
+          const { items } = await get<Items<ImportRow>>(
+            `/imports/${of.importId}/rows?${kind}&limit=500&after=${after}`,
+          );
+          rows.push(...items);
+          if (items.length < 500) break;
+          after = items.at(-1)?.line ?? 0;
+        }
+      return rows.sort((a, b) => a.line - b.line);
     },
   });
   if (!rows.data || rows.data.length === 0) return null;
-  const columns = of.columns;
+  // Only what somebody changed goes again; the others would merely be wrong once more.
+  const touched = rows.data.filter((row) => mended[row.line]);
   const cell = (row: ImportRow, column: string): string => mended[row.line]?.[column] ?? row.cells[column] ?? '';
   const names = [...new Set(rows.data.flatMap((row) => Object.keys(row.cells)))];
   const send = (): void => {
     const quoted = (text: string): string => `"${text.replaceAll('"', '""')}"`;
-    const text = [names, ...(rows.data ?? []).map((row) => names.map((name) => cell(row, name)))]
+    const text = [names, ...touched.map((row) => names.map((name) => cell(row, name)))]
       .map((line) => line.map(quoted).join(','))
       .join('\r\n');
-    upload.mutate({ name: `mended-${of.name}`, bytes: new Blob([text]) });
+    upload.send(`mended-${of.name}`, new Blob([text]));
   };
   return (
     <section className="below" aria-labelledby="wrong">
       <h2 id="wrong">{t('onboard.wrong', { count: rows.data.length })}</h2>
-      <p className="muted">{t('onboard.wrongText', { columns: columns.join(', ') })}</p>
+      <p className="muted">{t('onboard.wrongText')}</p>
       <div className="scroll">
         <table className="table">
           <thead>
@@ -412,13 +432,24 @@ function Wrong({ of }: { of: Import }) {
         </table>
       </div>
       <div className="tools">
-        <Button onClick={send} disabled={upload.isPending}>
-          {t('onboard.sendMended')}
+        <Button onClick={send} disabled={upload.isPending || touched.length === 0}>
+          {t('onboard.sendMended', { count: touched.length })}
         </Button>
       </div>
       {upload.isError ? <Fault error={upload.error} /> : null}
     </section>
   );
+}
+
+/** The cells of a line, in quotes or without (RFC 4180). */
+function cellsOf(line: string, delimiter: string): string[] {
+  const cell = new RegExp(`\\s*(?:"((?:[^"]|"")*)"|([^${delimiter}]*))\\s*(?:${delimiter}|$)`, 'gy');
+  const cells: string[] = [];
+  for (let match = cell.exec(line); match; match = cell.exec(line)) {
+    cells.push((match[1]?.replaceAll('""', '"') ?? match[2] ?? '').trim());
+    if (cell.lastIndex >= line.length) break;
+  }
+  return cells;
 }
 
 /** «email: ana@contoso.com; active: true» */

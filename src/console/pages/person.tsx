@@ -21,6 +21,7 @@ import {
 import { Instructions } from '../parts/instructions.tsx';
 import { useMay } from '../parts/session.ts';
 import { Asked, Empty, Fault, Mark, Page } from '../parts/shown.tsx';
+import { Sure } from '../parts/sure.tsx';
 import { useWords } from '../words/index.tsx';
 
 export function PersonPage({ who }: { who: string }) {
@@ -29,6 +30,12 @@ export function PersonPage({ who }: { who: string }) {
     queryKey: ['person', who],
     queryFn: () => get<Person>(`/people/${encodeURIComponent(who)}`),
   });
+  if (person.isError && !person.data)
+    return (
+      <Page title={t('users')}>
+        <Fault error={person.error} again={() => void person.refetch()} />
+      </Page>
+    );
   return (
     <Asked of={person}>
       {(found) => <Shown person={found} title={found.displayName ?? found.userName ?? t('users')} />}
@@ -73,7 +80,12 @@ function Shown({ person, title }: { person: Person; title: string }) {
             <Button disabled={run.isPending} onClick={() => run.mutate(true)}>
               {t('person.plan')}
             </Button>
-            <Confirm label={t('person.offboard')} sure={t('person.offboardSure')} run={() => offboard.mutate()} />
+            <Sure
+              label={t('person.offboard')}
+              text={t('person.offboardSure')}
+              disabled={offboard.isPending}
+              run={() => offboard.mutate()}
+            />
           </>
         ) : null}
       </div>
@@ -97,17 +109,6 @@ function Shown({ person, title }: { person: Person; title: string }) {
         {mayReadRequests ? <Requests personId={person.personId} /> : null}
       </div>
     </Page>
-  );
-}
-
-/** A second press does it; anything else forgets the first. */
-function Confirm({ label, sure, run }: { label: string; sure: string; run(): void }) {
-  return (
-    <details>
-      <summary className="fui-Button">{label}</summary>
-      <p>{sure}</p>
-      <Button onClick={run}>{label}</Button>
-    </details>
   );
 }
 

@@ -6,6 +6,7 @@ import { Link, useLocation } from 'wouter';
 import { type Drift, get, type Items, type PlanItem, post, type Run } from '../api.ts';
 import { useMay } from '../parts/session.ts';
 import { Asked, Empty, Fault, Page } from '../parts/shown.tsx';
+import { Sure } from '../parts/sure.tsx';
 import { useWords } from '../words/index.tsx';
 
 export function Runs() {
@@ -102,7 +103,8 @@ function Removals({ run }: { run: Run }) {
   const [cause, setCause] = useState('');
   const decide = useMutation({
     mutationFn: ({ how, all }: { how: 'approve' | 'keep'; all: boolean }) =>
-      post(`/runs/${run.runId}/${how}`, all ? (cause ? { cause } : {}) : { only: [...picked] }),
+      // Exactly those who are to be seen: whoever was held since is not among them.
+      post(`/runs/${run.runId}/${how}`, { only: all ? held.map(({ personId }) => personId) : [...picked] }),
     onSettled: () => {
       setPicked(new Set());
       void client.invalidateQueries();
@@ -119,7 +121,13 @@ function Removals({ run }: { run: Run }) {
       <div className="tools">
         <label className="field">
           {t('reason')}
-          <Select value={cause} onChange={(_event, data) => setCause(data.value)}>
+          <Select
+            value={cause}
+            onChange={(_event, data) => {
+              setPicked(new Set());
+              setCause(data.value);
+            }}
+          >
             <option value="">{t('any')}</option>
             {causes.map((one) => (
               <option key={one} value={one}>
@@ -138,13 +146,12 @@ function Removals({ run }: { run: Run }) {
           </Button>
         ))}
         {decisions.map((how) => (
-          <Button
+          <Sure
             key={how}
+            label={t(how === 'approve' ? 'runs.approveAll' : 'runs.keepAll', { count: held.length })}
             disabled={held.length === 0 || decide.isPending}
-            onClick={() => decide.mutate({ how, all: true })}
-          >
-            {t(how === 'approve' ? 'runs.approveAll' : 'runs.keepAll', { count: held.length })}
-          </Button>
+            run={() => decide.mutate({ how, all: true })}
+          />
         ))}
       </div>
       {decide.isError ? <Fault error={decide.error} /> : null}
@@ -294,12 +301,14 @@ function PlanItems({ run }: { run: Run }) {
             <p>{t('runs.policy')}</p>
             {mayDecide && waiting > 0 ? (
               <div className="tools">
-                <Button disabled={decide.isPending} onClick={() => decide.mutate({ how: 'approve' })}>
-                  {t('runs.approveAll', { count: waiting })}
-                </Button>
-                <Button disabled={decide.isPending} onClick={() => decide.mutate({ how: 'keep' })}>
-                  {t('runs.keepAll', { count: waiting })}
-                </Button>
+                {(['approve', 'keep'] as const).map((how) => (
+                  <Sure
+                    key={how}
+                    label={t(how === 'approve' ? 'runs.approveAll' : 'runs.keepAll', { count: waiting })}
+                    disabled={decide.isPending}
+                    run={() => decide.mutate({ how })}
+                  />
+                ))}
               </div>
             ) : null}
             {decide.isError ? <Fault error={decide.error} /> : null}

@@ -16,8 +16,11 @@ type Filter = (typeof filters)[number];
 export function Users() {
   const { t, named, number } = useWords();
   const [params, setParams] = useSearchParams();
+  const [picked, setPicked] = useState<ReadonlySet<string>>(new Set());
   const wished = Object.fromEntries(filters.map((name) => [name, params.get(name) ?? ''])) as Record<Filter, string>;
-  const set = (changes: Partial<Record<Filter, string>>): void =>
+  const set = (changes: Partial<Record<Filter, string>>): void => {
+    // Nobody is acted on who is not to be seen.
+    setPicked(new Set());
     setParams(
       (before) => {
         const after = new URLSearchParams(before);
@@ -26,8 +29,9 @@ export function Users() {
       },
       { replace: true },
     );
-  const [picked, setPicked] = useState<ReadonlySet<string>>(new Set());
+  };
   const [adding, setAdding] = useState(false);
+  const [added, setAdded] = useState<string | null>(null);
   const summary = useQuery({ queryKey: ['summary'], queryFn: () => get<Summary>('/summary') });
   const sources = useQuery({ queryKey: ['sources'], queryFn: () => get<Items<Source>>('/sources') });
   const people = useInfiniteQuery({
@@ -83,7 +87,9 @@ export function Users() {
         ) : null}
         {mayAdd ? <Button onClick={() => setAdding(true)}>{t('users.add')}</Button> : null}
       </div>
-      {picked.size > 0 && mayProvision ? <Bulk personIds={[...picked]} done={() => setPicked(new Set())} /> : null}
+      {picked.size > 0 && mayProvision ? (
+        <Bulk key={[...picked].join()} personIds={[...picked]} done={() => setPicked(new Set())} />
+      ) : null}
       <Asked of={people}>
         {(data) => (
           <>
@@ -94,7 +100,7 @@ export function Users() {
               people={data.pages.flatMap((page) => page.items)}
               total={data.pages[0]?.total ?? 0}
               more={() => {
-                if (people.hasNextPage && !people.isFetchingNextPage) void people.fetchNextPage();
+                if (people.hasNextPage && !people.isFetching && !people.isError) void people.fetchNextPage();
               }}
               picked={picked}
               pick={setPicked}
@@ -104,7 +110,8 @@ export function Users() {
           </>
         )}
       </Asked>
-      <AddUser open={adding} close={() => setAdding(false)} />
+      {added ? <p role="status">{t('users.added', { name: added })}</p> : null}
+      <AddUser open={adding} close={() => setAdding(false)} added={setAdded} />
     </Page>
   );
 }
@@ -241,7 +248,9 @@ function Grid({ people, total, more, picked, pick, canPick }: GridProps) {
                   {delegated ? 'Exchange' : t('none')}
                 </span>
                 <span role="cell" className="cell">
-                  {person.licenses.join(', ') || t('none')}
+                  {person.conditions.find(({ type }) => type === 'License')?.status === 'true'
+                    ? person.licenses.join(', ') || t('none')
+                    : t('none')}
                 </span>
                 <span role="cell" className="cell">
                   {person.ready
@@ -267,10 +276,10 @@ function Grid({ people, total, more, picked, pick, canPick }: GridProps) {
 function Bulk({ personIds, done }: { personIds: string[]; done(): void }) {
   const { t } = useWords();
   const client = useQueryClient();
-  const [seen, setSeen] = useState<{ who: string; what: string }[] | null>(null);
+  const [seen, setSeen] = useState<{ id: string; who: string; what: string }[] | null>(null);
   const each = useMutation({
     mutationFn: async (plan: boolean) => {
-      const rows: { who: string; what: string }[] = [];
+      const rows: { id: string; who: string; what: string }[] = [];
       for (const id of personIds) {
         const [person, result] = [
           await get<Person>(`/people/${id}`),
@@ -278,6 +287,7 @@ function Bulk({ personIds, done }: { personIds: string[]; done(): void }) {
         ];
         const steps = (result.steps ?? []).filter(({ outcome }) => outcome !== 'nothing_to_do');
         rows.push({
+          id,
           who: person.displayName ?? person.userName,
           what: steps.map(({ message }) => message).join(' ') || t('users.asWished'),
         });
@@ -310,8 +320,8 @@ function Bulk({ personIds, done }: { personIds: string[]; done(): void }) {
       {each.isError ? <Fault error={each.error} /> : null}
       {seen ? (
         <ul className="plain">
-          {seen.map(({ who, what }) => (
-            <li key={who}>
+          {seen.map(({ id, who, what }) => (
+            <li key={id}>
               <strong>{who}</strong>: {what}
             </li>
           ))}
@@ -322,7 +332,7 @@ function Bulk({ personIds, done }: { personIds: string[]; done(): void }) {
 }
 
 /** The browser's own dialog: it keeps the focus inside, and gives it back. */
-function AddUser({ open, close }: { open: boolean; close(): void }) {
+function AddUser({ open, close, added }: { open: boolean; close(): void; added(name: string): void }) {
   const { t } = useWords();
   const client = useQueryClient();
   const dialog = useRef<HTMLDialogElement>(null);
@@ -331,6 +341,7 @@ function AddUser({ open, close }: { open: boolean; close(): void }) {
   const add = useMutation({
     mutationFn: () => post('/account/users', { name, email }),
     onSuccess: () => {
+      added(name);
       setName('');
       setEmail('');
       void client.invalidateQueries();

@@ -29,11 +29,20 @@ import type { Policy } from '../../domain/policy.ts';
 import { asUsherError, type ErrorCode, UsherError } from '../../errors.ts';
 import { newId } from '../../ids.ts';
 import type { Log } from '../../log.ts';
-import type { Cause, Import, ImportRow, ImportStore, IntakeStore, RowSight, SchedulingAccount } from '../../ports.ts';
+import type {
+  AccessStore,
+  Cause,
+  Import,
+  ImportRow,
+  ImportStore,
+  IntakeStore,
+  RowSight,
+  SchedulingAccount,
+} from '../../ports.ts';
 import { changedBy, changeFor, decideCreate, difference, type Hints } from '../record-change.ts';
 
 export interface ImporterParts {
-  store: ImportStore & IntakeStore;
+  store: ImportStore & IntakeStore & Pick<AccessStore, 'touch'>;
   account: Pick<SchedulingAccount, 'pagesNamed' | 'findById' | 'licenseCounts' | 'capabilities' | 'pace'>;
   policy: Policy;
   hints: Hints;
@@ -92,6 +101,7 @@ export function openImporter(parts: ImporterParts) {
     async work(stopped: () => boolean): Promise<boolean> {
       const claimed = await store.claimImport(leaseSeconds);
       if (!claimed) return false;
+      await store.touch([], [claimed.source], parts.now());
       const cause: Cause = { actor: claimed.appliedBy ?? claimed.createdBy, by: `import:${claimed.importId}` };
       while (!stopped()) {
         const rows = await store.waitingRows(claimed.importId, batch);
