@@ -25,7 +25,7 @@ export function chromiumBinary(): string {
   const there = findChromium();
   if (there) return there;
   try {
-    execFileSync('sh', ['-c', 'apt-get update -qq && apt-get install -y -qq chromium'], {
+    execFileSync('sh', ['-c', 'apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium'], {
       stdio: 'ignore',
       env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
     });
@@ -40,7 +40,10 @@ export function chromiumBinary(): string {
 
 export async function openBrowser(): Promise<Browser> {
   // As root, and in containers, Chromium's own sandbox can not start.
-  return chromium.launch({ executablePath: chromiumBinary(), args: ['--no-sandbox', '--disable-dev-shm-usage'] });
+  return chromium.launch({
+    executablePath: process.env.TEST_CHROMIUM ?? chromiumBinary(),
+    args: ['--no-sandbox', '--disable-dev-shm-usage'],
+  });
 }
 
 export interface Watched {
