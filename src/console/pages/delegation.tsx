@@ -6,7 +6,7 @@ import { Link } from 'wouter';
 import { get, post, query } from '../api.ts';
 import { Copy } from '../parts/copy.tsx';
 import { useMay } from '../parts/session.ts';
-import { Asked, Empty, Fault, Page } from '../parts/shown.tsx';
+import { Asked, Empty, Fault, Page, Told } from '../parts/shown.tsx';
 import { useWords } from '../words/index.tsx';
 
 interface Report {
@@ -116,7 +116,7 @@ export function Delegation() {
                         <td>
                           <strong>{named('reason', item.reason)}</strong>
                           <br />
-                          {item.message}
+                          <Told>{item.message}</Told>
                         </td>
                         <td className="tight">{named('owner', item.owner)}</td>
                         <td className="tight">{ago(item.checkedAt)}</td>

@@ -13,7 +13,7 @@ import {
   type Summary,
   type Worksheet,
 } from '../api.ts';
-import { Asked, Empty, Page } from '../parts/shown.tsx';
+import { Asked, Empty, Page, Told } from '../parts/shown.tsx';
 import { useWords } from '../words/index.tsx';
 
 const order = ['Profile', 'Delegation', 'License', 'BookingPages'];
@@ -49,8 +49,10 @@ function Alerts() {
       {standing.map((alert) => (
         <MessageBar key={alert.key} intent="warning" layout="multiline" className="below">
           <MessageBarBody>
-            <MessageBarTitle>{alert.kind.replaceAll('_', ' ')}</MessageBarTitle>
-            {alert.message} ({ago(alert.raisedAt)})
+            <MessageBarTitle>
+              <Told>{alert.kind.replaceAll('_', ' ')}</Told>
+            </MessageBarTitle>
+            <Told>{alert.message}</Told> ({ago(alert.raisedAt)})
           </MessageBarBody>
         </MessageBar>
       ))}

@@ -5,7 +5,7 @@ import { useState } from 'react';
 import { type AccountUser, type BookingPage, type Condition, call, get, type Listed, query } from '../api.ts';
 import { Steps } from '../parts/instructions.tsx';
 import { useSession } from '../parts/session.ts';
-import { Asked, Empty, Fault, Mark, Page } from '../parts/shown.tsx';
+import { Asked, Empty, Fault, Mark, Page, Told } from '../parts/shown.tsx';
 import { useWords } from '../words/index.tsx';
 
 interface Calendar {
@@ -53,7 +53,7 @@ function Mine({ id }: { id: string }) {
                           <Mark status={page.bookable.bookable} label={page.bookable.message} />{' '}
                           <strong>{page.title}</strong> <span className="muted">({page.linkName})</span>
                           <br />
-                          {page.bookable.message}
+                          <Told>{page.bookable.message}</Told>
                         </li>
                       ))}
                     </ul>
@@ -88,7 +88,7 @@ function CalendarCard({ id }: { id: string }) {
         {(found) => (
           <>
             <p>
-              <Mark status={found.condition?.status ?? 'unknown'} label={found.message} /> {found.message}
+              <Mark status={found.condition?.status ?? 'unknown'} label={found.message} /> <Told>{found.message}</Told>
             </p>
             <p className="muted">{t('person.checked', { ago: ago(found.condition?.checkedAt) })}</p>
             <Button onClick={() => check.mutate()} disabled={check.isPending}>

@@ -5,7 +5,7 @@ import { type DragEvent, useEffect, useRef, useState } from 'react';
 import { Link, useLocation } from 'wouter';
 import { call, get, type Import, type ImportRow, type Items, type PeopleColumn, post, query } from '../api.ts';
 import { useMay } from '../parts/session.ts';
-import { Asked, Empty, Fault, Page } from '../parts/shown.tsx';
+import { Asked, Empty, Fault, Page, Told } from '../parts/shown.tsx';
 import { useWords } from '../words/index.tsx';
 
 export function Onboard({ importId }: { importId: string | null }) {
@@ -397,7 +397,7 @@ function Wrong({ of }: { of: Import }) {
               <tr key={row.line}>
                 <td>{row.line}</td>
                 <td>
-                  {row.result ?? row.note}
+                  <Told>{row.result ?? row.note}</Told>
                   {row.suggestion ? (
                     <>
                       <br />

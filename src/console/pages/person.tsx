@@ -20,7 +20,7 @@ import {
 } from '../api.ts';
 import { Instructions } from '../parts/instructions.tsx';
 import { useMay } from '../parts/session.ts';
-import { Asked, Empty, Fault, Mark, Page } from '../parts/shown.tsx';
+import { Asked, Empty, Fault, Mark, Page, Told } from '../parts/shown.tsx';
 import { Sure } from '../parts/sure.tsx';
 import { useWords } from '../words/index.tsx';
 
@@ -126,7 +126,9 @@ function Step({ condition }: { condition: Condition }) {
           {named('condition', condition.type)}
           {condition.reason ? <span className="muted"> · {named('reason', condition.reason)}</span> : null}
         </h3>
-        <p style={{ margin: 0 }}>{condition.message}</p>
+        <p style={{ margin: 0 }}>
+          <Told>{condition.message}</Told>
+        </p>
         <p className="muted" style={{ margin: 0 }}>
           {condition.status !== 'true' ? `${t('person.acts', { who: named('owner', condition.owner) })} ` : ''}
           {t('person.checked', { ago: ago(condition.checkedAt) })}
@@ -169,7 +171,9 @@ function Results({ result, plan }: { result: ProvisionResult; plan: boolean }) {
             <tr key={step.step}>
               <td className="tight">{named('step', step.step)}</td>
               <td className="tight">{named('state', step.outcome)}</td>
-              <td>{step.message}</td>
+              <td>
+                <Told>{step.message}</Told>
+              </td>
               <td>{number(step.tookMs)}</td>
             </tr>
           ))}
@@ -223,7 +227,8 @@ function Account({ person, mayAct }: { person: Person; mayAct: boolean }) {
       <ul className="plain">
         {(pages.data?.items ?? []).map((page) => (
           <li key={page.pageId}>
-            <strong>{page.title}</strong> <span className="muted">({page.linkName})</span>: {page.bookable.message}
+            <strong>{page.title}</strong> <span className="muted">({page.linkName})</span>:{' '}
+            <Told>{page.bookable.message}</Told>
           </li>
         ))}
       </ul>
@@ -267,7 +272,11 @@ function Permissions({ person }: { person: Person }) {
             <span>
               <Mark status={one.allowed ? 'true' : 'false'} label={one.allowed ? t('yes') : t('no')} /> {one.title}
             </span>
-            {one.allowed ? null : <span className="muted">{one.reason}</span>}
+            {one.allowed ? null : (
+              <span className="muted">
+                <Told>{one.reason}</Told>
+              </span>
+            )}
           </li>
         ))}
       </ul>

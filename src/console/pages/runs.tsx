@@ -5,7 +5,7 @@ import { useState } from 'react';
 import { Link, useLocation } from 'wouter';
 import { type Drift, get, type Items, type PlanItem, post, type Run } from '../api.ts';
 import { useMay } from '../parts/session.ts';
-import { Asked, Empty, Fault, Page } from '../parts/shown.tsx';
+import { Asked, Empty, Fault, Page, Told } from '../parts/shown.tsx';
 import { Sure } from '../parts/sure.tsx';
 import { useWords } from '../words/index.tsx';
 
@@ -258,7 +258,9 @@ function Differences({ run }: { run: Run }) {
                     <tr key={`${one.kind}${one.who}${index}`}>
                       <td>{one.personId ? <Link href={`/people/${one.personId}`}>{one.who}</Link> : one.who}</td>
                       <td>{named('kind', one.kind)}</td>
-                      <td>{one.what}</td>
+                      <td>
+                        <Told>{one.what}</Told>
+                      </td>
                       <td className="tight">{ago(one.since)}</td>
                       <td>{named('owner', one.owner)}</td>
                       <td>
@@ -331,7 +333,9 @@ function PlanItems({ run }: { run: Run }) {
                       <td>
                         <Link href={`/people/${item.personId}`}>{item.displayName ?? item.userName}</Link>
                       </td>
-                      <td>{item.what.join('; ')}</td>
+                      <td>
+                        <Told>{item.what.join('; ')}</Told>
+                      </td>
                       <td>{named('state', item.state)}</td>
                       <td>{item.decidedBy ?? '–'}</td>
                       <td className="tight">

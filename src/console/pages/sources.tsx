@@ -105,7 +105,8 @@ function Tokens() {
             {items.map((token) => (
               <li key={token.tokenId} className="between">
                 <span>
-                  <strong>{token.label || token.kind}</strong> {token.source ? `(${token.source})` : ''}
+                  <strong>{token.label || token.kind}</strong>{' '}
+                  {token.source ? `(${token.source})` : `(${t('tokens.admin')})`}
                   <br />
                   <span className="muted">
                     {t('tokens.used', { ago: ago(token.lastUsedAt) })}

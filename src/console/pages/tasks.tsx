@@ -5,7 +5,7 @@ import { useState } from 'react';
 import { Link } from 'wouter';
 import { get, type Items, type Listed, post, query, type Task, type Worksheet } from '../api.ts';
 import { useMay } from '../parts/session.ts';
-import { Asked, Empty, Fault, Page } from '../parts/shown.tsx';
+import { Asked, Empty, Fault, Page, Told } from '../parts/shown.tsx';
 import { useWords } from '../words/index.tsx';
 
 export function Tasks() {
@@ -23,7 +23,9 @@ export function Tasks() {
               <ul className="cards plain">
                 {items.map((sheet) => (
                   <li className="card" key={sheet.kind}>
-                    <h2>{sheet.title}</h2>
+                    <h2>
+                      <Told>{sheet.title}</Told>
+                    </h2>
                     <p>
                       {t('tasks.count', { count: sheet.tasks })}
                       {sheet.overdue > 0 ? ` · ${t('tasks.overdue', { count: sheet.overdue })}` : ''} ·{' '}
@@ -66,20 +68,29 @@ function Sheet({ kind }: { kind: string }) {
   });
   return (
     <Asked of={tasks}>
-      {({ items }) => (
+      {({ items, total }) => (
         <ul className="plain">
+          {total > items.length ? <li>{t('tasks.first', { count: items.length, all: total })}</li> : null}
           {items.map((task) => (
             <li className="card" key={task.taskId}>
               <h3>
                 <Link href={`/people/${task.personId}`}>{task.who}</Link>
               </h3>
-              <p>{task.title}</p>
+              <p>
+                <Told>{task.title}</Told>
+              </p>
               <ol>
                 {task.instructions.map((line) => (
-                  <li key={line}>{line}</li>
+                  <li key={line}>
+                    <Told>{line}</Told>
+                  </li>
                 ))}
               </ol>
-              {task.contradiction ? <p role="status">{task.contradiction}</p> : null}
+              {task.contradiction ? (
+                <p role="status">
+                  <Told>{task.contradiction}</Told>
+                </p>
+              ) : null}
               {task.saidBy ? <p className="muted">{t('tasks.said', { by: task.saidBy })}</p> : null}
               {mayWrite ? (
                 <Button disabled={done.isPending} onClick={() => done.mutate(task.taskId)}>

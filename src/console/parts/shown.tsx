@@ -21,6 +21,11 @@ export function Page({ title, lead, children }: { title: string; lead?: ReactNod
   );
 }
 
+/** What the API says is English, whatever language is chosen here (WCAG 3.1.2). */
+export function Told({ children }: { children: ReactNode }) {
+  return <span lang="en">{children}</span>;
+}
+
 /** A refusal in the API's own words, with what to do next. */
 export function Fault({ error, again }: { error: unknown; again?: () => void }) {
   const { t } = useWords();
@@ -29,8 +34,13 @@ export function Fault({ error, again }: { error: unknown; again?: () => void }) 
     <MessageBar intent="error" layout="multiline" role="alert">
       <MessageBarBody>
         <MessageBarTitle>{problem?.code === 'offline' ? t('fault.offline') : t('fault.title')}</MessageBarTitle>
-        {problem?.code === 'offline' ? t('fault.offlineText') : error instanceof Error ? error.message : String(error)}{' '}
-        {problem?.next}{' '}
+        {problem?.code === 'offline' ? (
+          t('fault.offlineText')
+        ) : (
+          <Told>
+            {error instanceof Error ? error.message : String(error)} {problem?.next}
+          </Told>
+        )}{' '}
         {again ? (
           <Button size="small" onClick={again}>
             {t('again')}

@@ -202,6 +202,7 @@ export const de: Record<Key, string> = {
   'tasks.lead': 'Was kein Aufruf kann: Ein Administrator tut es, und es wird geschlossen durch das, was zu sehen ist.',
   'tasks.none': 'Nichts braucht jemandes Hand.',
   'tasks.overdue': '{count} überfällig',
+  'tasks.first': 'Die ersten {count} von {all}; alle stehen in der CSV-Datei.',
   'tasks.said': '{by} sagte, es sei erledigt.',
   'tasks.show': '{count} zeigen',
   'tenant.none':
@@ -220,6 +221,7 @@ export const de: Record<Key, string> = {
   'state.missing': 'Fehlt',
   'state.unsure': 'Unsicher',
   tokens: 'SCIM-Adresse und Token',
+  'tokens.admin': 'Admin-Token für Konsole und API',
   'tokens.address': 'Adresse:',
   'tokens.expires': 'läuft ab {time}',
   'tokens.label': 'Wofür',

@@ -200,6 +200,7 @@ export const en = {
   'tasks.lead': 'What no call can do: an administrator does it, and it is closed by what is seen.',
   'tasks.none': "Nothing needs anybody's hand.",
   'tasks.overdue': '{count} overdue',
+  'tasks.first': 'The first {count} of {all}; all of them are in the CSV.',
   'tasks.said': '{by} said that it is done.',
   'tasks.show': 'Show {count}',
   'tenant.none':
@@ -217,6 +218,7 @@ export const en = {
   'state.missing': 'Missing',
   'state.unsure': 'Not sure',
   tokens: 'SCIM address and tokens',
+  'tokens.admin': 'admin token of the console and the API',
   'tokens.address': 'Address:',
   'tokens.expires': 'expires {time}',
   'tokens.label': 'What it is for',
