@@ -7,6 +7,7 @@ import { get, post, query } from '../api.ts';
 import { Copy } from '../parts/copy.tsx';
 import { useMay } from '../parts/session.ts';
 import { Asked, Empty, Fault, Page, Told } from '../parts/shown.tsx';
+import { Table } from '../parts/table.tsx';
 import { useWords } from '../words/index.tsx';
 
 interface Report {
@@ -92,47 +93,35 @@ export function Delegation() {
                   </pre>
                 </section>
               ) : null}
-              <div className="scroll">
-                <table className="table">
-                  <thead>
-                    <tr>
-                      <th>{t('users.name')}</th>
-                      <th>{t('reason')}</th>
-                      <th>{t('acts')}</th>
-                      <th>{t('checked')}</th>
-                      <th>
-                        <span className="unseen">{t('delegation.check')}</span>
-                      </th>
-                    </tr>
-                  </thead>
-                  <tbody>
-                    {rows.slice(0, shownRows).map((item) => (
-                      <tr key={item.personId}>
-                        <td>
-                          <Link href={`/people/${item.personId}`}>{item.name}</Link>
-                          <br />
-                          <span className="muted">{item.mailbox}</span>
-                        </td>
-                        <td>
-                          <strong>{named('reason', item.reason)}</strong>
-                          <br />
-                          <Told>{item.message}</Told>
-                        </td>
-                        <td className="tight">{named('owner', item.owner)}</td>
-                        <td className="tight">{ago(item.checkedAt)}</td>
-                        <td>
-                          {mayCheck ? (
-                            <Button size="small" onClick={() => check.mutate([item.personId])}>
-                              {t('delegation.check')}
-                              <span className="unseen">: {item.name}</span>
-                            </Button>
-                          ) : null}
-                        </td>
-                      </tr>
-                    ))}
-                  </tbody>
-                </table>
-              </div>
+              <Table
+                heads={[t('users.name'), t('reason'), t('acts'), t('checked'), t('delegation.check')]}
+                unseen={[t('delegation.check')]}
+              >
+                {rows.slice(0, shownRows).map((item) => (
+                  <tr key={item.personId}>
+                    <td>
+                      <Link href={`/people/${item.personId}`}>{item.name}</Link>
+                      <br />
+                      <span className="muted">{item.mailbox}</span>
+                    </td>
+                    <td>
+                      <strong>{named('reason', item.reason)}</strong>
+                      <br />
+                      <Told>{item.message}</Told>
+                    </td>
+                    <td className="tight">{named('owner', item.owner)}</td>
+                    <td className="tight">{ago(item.checkedAt)}</td>
+                    <td>
+                      {mayCheck ? (
+                        <Button size="small" onClick={() => check.mutate([item.personId])}>
+                          {t('delegation.check')}
+                          <span className="unseen">: {item.name}</span>
+                        </Button>
+                      ) : null}
+                    </td>
+                  </tr>
+                ))}
+              </Table>
               {rows.length > shownRows ? (
                 <Empty>{t('delegation.more', { count: rows.length - shownRows })}</Empty>
               ) : null}

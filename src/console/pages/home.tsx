@@ -13,7 +13,7 @@ import {
   type Summary,
   type Worksheet,
 } from '../api.ts';
-import { Asked, Empty, Page, Told } from '../parts/shown.tsx';
+import { Asked, Empty, Heard, Page, Told } from '../parts/shown.tsx';
 import { useWords } from '../words/index.tsx';
 
 const order = ['Profile', 'Delegation', 'License', 'BookingPages'];
@@ -183,7 +183,7 @@ function Seats({ summary }: { summary: Summary }) {
 }
 
 function SourcesCard() {
-  const { t, ago } = useWords();
+  const { t } = useWords();
   const sources = useQuery({ queryKey: ['sources'], queryFn: () => get<Items<Source>>('/sources') });
   return (
     <section className="card" aria-labelledby="sources">
@@ -196,13 +196,7 @@ function SourcesCard() {
                 <Link href={`/users${query({ source: source.name })}`}>
                   {source.name} <span className="muted">({source.kind})</span>
                 </Link>
-                <span className="muted">
-                  {source.pausedAt
-                    ? t('sources.paused')
-                    : source.lastHeardAt
-                      ? ago(source.lastHeardAt)
-                      : t('sources.never')}
-                </span>
+                <Heard source={source} />
               </li>
             ))}
           </ul>

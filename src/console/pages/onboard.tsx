@@ -6,6 +6,7 @@ import { Link, useLocation } from 'wouter';
 import { call, get, type Import, type ImportRow, type Items, type PeopleColumn, post, query } from '../api.ts';
 import { useMay } from '../parts/session.ts';
 import { Asked, Empty, Fault, Page, Told } from '../parts/shown.tsx';
+import { Table } from '../parts/table.tsx';
 import { useWords } from '../words/index.tsx';
 
 export function Onboard({ importId }: { importId: string | null }) {
@@ -78,30 +79,18 @@ function All() {
           items.length === 0 ? (
             <Empty>{t('onboard.none')}</Empty>
           ) : (
-            <div className="scroll">
-              <table className="table">
-                <thead>
-                  <tr>
-                    <th>{t('onboard.file')}</th>
-                    <th>{t('state')}</th>
-                    <th>{t('onboard.rows')}</th>
-                    <th>{t('onboard.made')}</th>
-                  </tr>
-                </thead>
-                <tbody>
-                  {items.map((item) => (
-                    <tr key={item.importId}>
-                      <td>
-                        <Link href={`/onboard/${item.importId}`}>{item.name}</Link>
-                      </td>
-                      <td>{named('state', item.state)}</td>
-                      <td>{item.summary ? number(item.summary.rows) : '–'}</td>
-                      <td className="tight">{time(item.createdAt)}</td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
-            </div>
+            <Table heads={[t('onboard.file'), t('state'), t('onboard.rows'), t('onboard.made')]}>
+              {items.map((item) => (
+                <tr key={item.importId}>
+                  <td>
+                    <Link href={`/onboard/${item.importId}`}>{item.name}</Link>
+                  </td>
+                  <td>{named('state', item.state)}</td>
+                  <td>{item.summary ? number(item.summary.rows) : '–'}</td>
+                  <td className="tight">{time(item.createdAt)}</td>
+                </tr>
+              ))}
+            </Table>
           )
         }
       </Asked>
@@ -381,56 +370,43 @@ function Wrong({ of }: { of: Import }) {
     <section className="below" aria-labelledby="wrong">
       <h2 id="wrong">{t('onboard.wrong', { count: rows.data.length })}</h2>
       <p className="muted">{t('onboard.wrongText')}</p>
-      <div className="scroll">
-        <table className="table">
-          <thead>
-            <tr>
-              <th>{t('onboard.line')}</th>
-              <th>{t('onboard.what')}</th>
-              {names.map((name) => (
-                <th key={name}>{name}</th>
-              ))}
-            </tr>
-          </thead>
-          <tbody>
-            {rows.data.map((row) => (
-              <tr key={row.line}>
-                <td>{row.line}</td>
-                <td>
-                  <Told>{row.result ?? row.note}</Told>
-                  {row.suggestion ? (
-                    <>
-                      <br />
-                      <Button
-                        size="small"
-                        onClick={() =>
-                          setMended({
-                            ...mended,
-                            [row.line]: { ...mended[row.line], ...suggested(row.suggestion ?? '') },
-                          })
-                        }
-                      >
-                        {t('onboard.take', { what: row.suggestion })}
-                      </Button>
-                    </>
-                  ) : null}
-                </td>
-                {names.map((name) => (
-                  <td key={name}>
-                    <input
-                      aria-label={`${t('onboard.line')} ${row.line}, ${name}`}
-                      value={cell(row, name)}
-                      onChange={(event) =>
-                        setMended({ ...mended, [row.line]: { ...mended[row.line], [name]: event.target.value } })
-                      }
-                    />
-                  </td>
-                ))}
-              </tr>
+      <Table heads={[t('onboard.line'), t('onboard.what'), ...names]}>
+        {rows.data.map((row) => (
+          <tr key={row.line}>
+            <td>{row.line}</td>
+            <td>
+              <Told>{row.result ?? row.note}</Told>
+              {row.suggestion ? (
+                <>
+                  <br />
+                  <Button
+                    size="small"
+                    onClick={() =>
+                      setMended({
+                        ...mended,
+                        [row.line]: { ...mended[row.line], ...suggested(row.suggestion ?? '') },
+                      })
+                    }
+                  >
+                    {t('onboard.take', { what: row.suggestion })}
+                  </Button>
+                </>
+              ) : null}
+            </td>
+            {names.map((name) => (
+              <td key={name}>
+                <input
+                  aria-label={`${t('onboard.line')} ${row.line}, ${name}`}
+                  value={cell(row, name)}
+                  onChange={(event) =>
+                    setMended({ ...mended, [row.line]: { ...mended[row.line], [name]: event.target.value } })
+                  }
+                />
+              </td>
             ))}
-          </tbody>
-        </table>
-      </div>
+          </tr>
+        ))}
+      </Table>
       <div className="tools">
         <Button onClick={send} disabled={upload.isPending || touched.length === 0}>
           {t('onboard.sendMended', { count: touched.length })}

@@ -7,6 +7,7 @@ import { type Drift, get, type Items, type PlanItem, post, type Run } from '../a
 import { useMay } from '../parts/session.ts';
 import { Asked, Empty, Fault, Page, Told } from '../parts/shown.tsx';
 import { Sure } from '../parts/sure.tsx';
+import { Table } from '../parts/table.tsx';
 import { useWords } from '../words/index.tsx';
 
 export function Runs() {
@@ -37,32 +38,19 @@ export function Runs() {
           items.length === 0 ? (
             <Empty>{t('runs.none')}</Empty>
           ) : (
-            <div className="scroll">
-              <table className="table">
-                <thead>
-                  <tr>
-                    <th>{t('runs.run')}</th>
-                    <th>{t('state')}</th>
-                    <th>{t('source')}</th>
-                    <th>{t('runs.began')}</th>
-                    <th>{t('runs.expires')}</th>
-                  </tr>
-                </thead>
-                <tbody>
-                  {items.map((run) => (
-                    <tr key={run.runId}>
-                      <td>
-                        <Link href={`/runs/${run.runId}`}>{named('kind', run.kind)}</Link>
-                      </td>
-                      <td>{named('state', run.state)}</td>
-                      <td>{run.source ?? '–'}</td>
-                      <td className="tight">{time(run.createdAt)}</td>
-                      <td className="tight">{run.state === 'held' ? time(run.expiresAt) : '–'}</td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
-            </div>
+            <Table heads={[t('runs.run'), t('state'), t('source'), t('runs.began'), t('runs.expires')]}>
+              {items.map((run) => (
+                <tr key={run.runId}>
+                  <td>
+                    <Link href={`/runs/${run.runId}`}>{named('kind', run.kind)}</Link>
+                  </td>
+                  <td>{named('state', run.state)}</td>
+                  <td>{run.source ?? '–'}</td>
+                  <td className="tight">{time(run.createdAt)}</td>
+                  <td className="tight">{run.state === 'held' ? time(run.expiresAt) : '–'}</td>
+                </tr>
+              ))}
+            </Table>
           )
         }
       </Asked>
@@ -155,49 +143,37 @@ function Removals({ run }: { run: Run }) {
         ))}
       </div>
       {decide.isError ? <Fault error={decide.error} /> : null}
-      <div className="scroll">
-        <table className="table">
-          <thead>
-            <tr>
-              <th>
-                <span className="unseen">{t('users.pick')}</span>
-              </th>
-              <th>{t('users.name')}</th>
-              <th>{t('reason')}</th>
-              <th>{t('state')}</th>
-              <th>{t('runs.by')}</th>
+      <Table
+        heads={[t('users.pick'), t('users.name'), t('reason'), t('state'), t('runs.by')]}
+        unseen={[t('users.pick')]}
+      >
+        {shown.map((removal) => {
+          const name = removal.displayName ?? removal.userName;
+          return (
+            <tr key={removal.personId}>
+              <td>
+                {mayDecide && removal.state === 'held' ? (
+                  <Checkbox
+                    aria-label={t('users.pickOne', { name })}
+                    checked={picked.has(removal.personId)}
+                    onChange={() => {
+                      const after = new Set(picked);
+                      if (!after.delete(removal.personId)) after.add(removal.personId);
+                      setPicked(after);
+                    }}
+                  />
+                ) : null}
+              </td>
+              <td>
+                <Link href={`/people/${removal.personId}`}>{name}</Link>
+              </td>
+              <td>{named('reason', removal.cause)}</td>
+              <td>{named('state', removal.state)}</td>
+              <td>{removal.decidedBy ?? '–'}</td>
             </tr>
-          </thead>
-          <tbody>
-            {shown.map((removal) => {
-              const name = removal.displayName ?? removal.userName;
-              return (
-                <tr key={removal.personId}>
-                  <td>
-                    {mayDecide && removal.state === 'held' ? (
-                      <Checkbox
-                        aria-label={t('users.pickOne', { name })}
-                        checked={picked.has(removal.personId)}
-                        onChange={() => {
-                          const after = new Set(picked);
-                          if (!after.delete(removal.personId)) after.add(removal.personId);
-                          setPicked(after);
-                        }}
-                      />
-                    ) : null}
-                  </td>
-                  <td>
-                    <Link href={`/people/${removal.personId}`}>{name}</Link>
-                  </td>
-                  <td>{named('reason', removal.cause)}</td>
-                  <td>{named('state', removal.state)}</td>
-                  <td>{removal.decidedBy ?? '–'}</td>
-                </tr>
-              );
-            })}
-          </tbody>
-        </table>
-      </div>
+          );
+        })}
+      </Table>
     </>
   );
 }
@@ -240,39 +216,23 @@ function Differences({ run }: { run: Run }) {
               </Button>
             </div>
             {apply.isError ? <Fault error={apply.error} /> : null}
-            <div className="scroll">
-              <table className="table">
-                <thead>
-                  <tr>
-                    <th>{t('users.name')}</th>
-                    <th>{t('runs.kind')}</th>
-                    <th>{t('person.what')}</th>
-                    <th>{t('runs.since')}</th>
-                    <th>{t('acts')}</th>
-                    <th>{t('state')}</th>
-                  </tr>
-                </thead>
-                <tbody>
-                  {items.map((one, index) => (
-                    // biome-ignore lint/suspicious/noArrayIndexKey: a person may differ twice in a kind, and the list is never sorted anew
-                    <tr key={`${one.kind}${one.who}${index}`}>
-                      <td>{one.personId ? <Link href={`/people/${one.personId}`}>{one.who}</Link> : one.who}</td>
-                      <td>{named('kind', one.kind)}</td>
-                      <td>
-                        <Told>{one.what}</Told>
-                      </td>
-                      <td className="tight">{ago(one.since)}</td>
-                      <td>{named('owner', one.owner)}</td>
-                      <td>
-                        {one.state === 'found' && one.mode === 'report'
-                          ? t('runs.reported')
-                          : named('state', one.state)}
-                      </td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
-            </div>
+            <Table heads={[t('users.name'), t('runs.kind'), t('person.what'), t('runs.since'), t('acts'), t('state')]}>
+              {items.map((one, index) => (
+                // biome-ignore lint/suspicious/noArrayIndexKey: a person may differ twice in a kind, and the list is never sorted anew
+                <tr key={`${one.kind}${one.who}${index}`}>
+                  <td>{one.personId ? <Link href={`/people/${one.personId}`}>{one.who}</Link> : one.who}</td>
+                  <td>{named('kind', one.kind)}</td>
+                  <td>
+                    <Told>{one.what}</Told>
+                  </td>
+                  <td className="tight">{ago(one.since)}</td>
+                  <td>{named('owner', one.owner)}</td>
+                  <td>
+                    {one.state === 'found' && one.mode === 'report' ? t('runs.reported') : named('state', one.state)}
+                  </td>
+                </tr>
+              ))}
+            </Table>
           </>
         )
       }
@@ -314,50 +274,38 @@ function PlanItems({ run }: { run: Run }) {
               </div>
             ) : null}
             {decide.isError ? <Fault error={decide.error} /> : null}
-            <div className="scroll">
-              <table className="table">
-                <thead>
-                  <tr>
-                    <th>{t('users.name')}</th>
-                    <th>{t('person.what')}</th>
-                    <th>{t('state')}</th>
-                    <th>{t('runs.by')}</th>
-                    <th>
-                      <span className="unseen">{t('runs.decide')}</span>
-                    </th>
-                  </tr>
-                </thead>
-                <tbody>
-                  {items.map((item) => (
-                    <tr key={item.personId}>
-                      <td>
-                        <Link href={`/people/${item.personId}`}>{item.displayName ?? item.userName}</Link>
-                      </td>
-                      <td>
-                        <Told>{item.what.join('; ')}</Told>
-                      </td>
-                      <td>{named('state', item.state)}</td>
-                      <td>{item.decidedBy ?? '–'}</td>
-                      <td className="tight">
-                        {mayDecide && item.state === 'waiting'
-                          ? (['approve', 'keep'] as const).map((how) => (
-                              <Button
-                                key={how}
-                                size="small"
-                                disabled={decide.isPending}
-                                onClick={() => decide.mutate({ how, only: [item.personId] })}
-                              >
-                                {t(how === 'approve' ? 'runs.approvePicked' : 'runs.keepPicked', { count: 1 })}
-                                <span className="unseen">: {item.userName}</span>
-                              </Button>
-                            ))
-                          : null}
-                      </td>
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
-            </div>
+            <Table
+              heads={[t('users.name'), t('person.what'), t('state'), t('runs.by'), t('runs.decide')]}
+              unseen={[t('runs.decide')]}
+            >
+              {items.map((item) => (
+                <tr key={item.personId}>
+                  <td>
+                    <Link href={`/people/${item.personId}`}>{item.displayName ?? item.userName}</Link>
+                  </td>
+                  <td>
+                    <Told>{item.what.join('; ')}</Told>
+                  </td>
+                  <td>{named('state', item.state)}</td>
+                  <td>{item.decidedBy ?? '–'}</td>
+                  <td className="tight">
+                    {mayDecide && item.state === 'waiting'
+                      ? (['approve', 'keep'] as const).map((how) => (
+                          <Button
+                            key={how}
+                            size="small"
+                            disabled={decide.isPending}
+                            onClick={() => decide.mutate({ how, only: [item.personId] })}
+                          >
+                            {t(how === 'approve' ? 'runs.approvePicked' : 'runs.keepPicked', { count: 1 })}
+                            <span className="unseen">: {item.userName}</span>
+                          </Button>
+                        ))
+                      : null}
+                  </td>
+                </tr>
+              ))}
+            </Table>
           </>
         );
       }}

@@ -5,7 +5,7 @@ import { useState } from 'react';
 import { type Connections, call, get, type Items, post, type Source, type Token } from '../api.ts';
 import { Copy } from '../parts/copy.tsx';
 import { useMay } from '../parts/session.ts';
-import { Asked, Empty, Fault, Mark, Page } from '../parts/shown.tsx';
+import { Asked, Empty, Fault, Heard, Mark, Page } from '../parts/shown.tsx';
 import { useWords } from '../words/index.tsx';
 
 export function Sources() {
@@ -27,7 +27,7 @@ export function Sources() {
 const scimAddress = (): string => `${window.location.origin}/scim/v2`;
 
 function List({ manages }: { manages: boolean }) {
-  const { t, ago } = useWords();
+  const { t } = useWords();
   const client = useQueryClient();
   const sources = useQuery({ queryKey: ['sources'], queryFn: () => get<Items<Source>>('/sources') });
   const act = useMutation({
@@ -46,13 +46,7 @@ function List({ manages }: { manages: boolean }) {
                 <span>
                   <strong>{source.name}</strong> ({source.kind})
                   <br />
-                  <span className="muted">
-                    {source.pausedAt
-                      ? t('sources.paused')
-                      : source.lastHeardAt
-                        ? ago(source.lastHeardAt)
-                        : t('sources.never')}
-                  </span>
+                  <Heard source={source} />
                 </span>
                 {manages ? (
                   <span className="tools">

@@ -2,7 +2,7 @@
 import { Button, MessageBar, MessageBarBody, MessageBarTitle, Spinner } from '@fluentui/react-components';
 import type { UseQueryResult } from '@tanstack/react-query';
 import { type ReactNode, useEffect, useRef } from 'react';
-import { type Condition, Problem } from '../api.ts';
+import { type Condition, Problem, type Source } from '../api.ts';
 import { useWords } from '../words/index.tsx';
 
 export function Page({ title, lead, children }: { title: string; lead?: ReactNode; children: ReactNode }) {
@@ -69,6 +69,13 @@ export function Asked<T>({ of, children }: { of: UseQueryResult<T>; children: (d
     );
   if (fault) return fault;
   return <Spinner label={t('loading')} />;
+}
+
+/** When a source was last heard of. */
+export function Heard({ source }: { source: Source }) {
+  const { t, ago } = useWords();
+  if (source.pausedAt) return <span className="muted">{t('sources.paused')}</span>;
+  return <span className="muted">{source.lastHeardAt ? ago(source.lastHeardAt) : t('sources.never')}</span>;
 }
 
 const signs = { true: '✓', false: '✕', unknown: '?' } as const;
