@@ -66,7 +66,7 @@ export const builtinSteps: AccountCapabilities['steps'] = {
 };
 
 /** What is kept beside an effect until the history has it. */
-const did = (action: string, after: unknown) => (): HistoryEntry => ({ action, before: null, after });
+const did = (action: string, after: unknown): HistoryEntry => ({ action, before: null, after });
 
 /** A built-in account does by itself what others can only be looked at for. */
 const neverAsked = (): Promise<never> =>
@@ -108,67 +108,20 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
     return user;
   };
 
-  const made = (user: NewAccountUser, accountUserId: string): HistoryEntry => ({
-    action: 'user.created',
-    before: null,
-    after: { accountUserId, name: user.name, email: user.email, role: user.role },
+  const create = effectsTogether<NewAccountUser, string | null>(database, {
+    many: insertUsers,
+    entry: ({ name, email, role }, accountUserId) =>
+      accountUserId === null ? null : did('user.created', { accountUserId, name, email, role }),
   });
-  const create = effectsTogether<NewAccountUser, string | null>(
-    database,
-    async (client, users) => {
-      const ids = await insertUsers(client, users);
-      return users.map((user, index) => {
-        const id = ids[index] ?? null;
-        return { answer: id, entry: id === null ? null : made(user, id) };
-      });
-    },
-    (user, fence) =>
-      fenced(
-        database,
-        fence,
-        async (client) => (await insertUsers(client, [user]))[0] ?? null,
-        (id) => (id === null ? null : made(user, id)),
-      ),
-  );
-
-  const given = (answer: Claimed, { kind }: SeatClaim): HistoryEntry | null =>
-    answer.assigned && !answer.already ? { action: 'license.assigned', before: null, after: { kind } } : null;
-  const claim = effectsTogether<SeatClaim, Claimed>(
-    database,
-    async (client, claims) =>
-      (await claimFreeSeats(client, claims)).map((answer, index) => ({
-        answer,
-        entry: given(answer, claims[index] as SeatClaim),
-      })),
-    (seat, fence) =>
-      fenced(
-        database,
-        fence,
-        (client) => claimSeat(client, seat),
-        (answer) => given(answer, seat),
-      ),
-  );
-
-  const newPage = ({ linkName, ownerId }: NewPage): HistoryEntry => ({
-    action: 'page.created',
-    before: null,
-    after: { linkName, owner: ownerId },
+  const claim = effectsTogether<SeatClaim, Claimed>(database, {
+    many: claimFreeSeats,
+    one: claimSeat,
+    entry: ({ kind }, answer) => (answer.assigned && !answer.already ? did('license.assigned', { kind }) : null),
   });
-  const makePage = effectsTogether<NewPage, boolean>(
-    database,
-    async (client, pages) =>
-      (await insertPages(client, pages)).map((answer, index) => ({
-        answer,
-        entry: answer ? newPage(pages[index] as NewPage) : null,
-      })),
-    (page, fence) =>
-      fenced(
-        database,
-        fence,
-        async (client) => (await insertPages(client, [page]))[0] ?? false,
-        (isNew) => (isNew ? newPage(page) : null),
-      ),
-  );
+  const makePage = effectsTogether<NewPage, boolean>(database, {
+    many: insertPages,
+    entry: ({ linkName, ownerId }, isNew) => (isNew ? did('page.created', { linkName, owner: ownerId }) : null),
+  });
 
   const account: SchedulingAccount = {
     kind: 'builtin',
@@ -227,7 +180,7 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
           ]);
           await applyChanges(client, accountUserId, changes, settings);
         },
-        did('user.adopted', { accountUserId, ...changes }),
+        () => did('user.adopted', { accountUserId, ...changes }),
       );
       return mustFind(accountUserId);
     },
@@ -237,7 +190,7 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
         database,
         fence,
         (client) => applyChanges(client, accountUserId, changes, settings),
-        did('user.updated', changes),
+        () => did('user.updated', changes),
       );
       return mustFind(accountUserId);
     },
@@ -263,7 +216,7 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
           await voidLinks(client, [accountUserId, otherId]);
           return true;
         },
-        (done) => (done ? did('user.emails_exchanged', { email: seen.other })() : null),
+        (done) => (done ? did('user.emails_exchanged', { email: seen.other }) : null),
       );
       if (!done) throw new UsherError('conflict', 'The addresses changed at the same time.');
     },
@@ -278,7 +231,7 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
           ]);
           await endSignIn(client, accountUserId);
         },
-        did('sign_in.blocked', null),
+        () => did('sign_in.blocked', null),
       );
     },
 
@@ -294,7 +247,7 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
           );
           await endSignIn(client, accountUserId);
         },
-        did('user.suspended', null),
+        () => did('user.suspended', null),
       );
     },
 
@@ -307,7 +260,7 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
             'update account_users set suspended = false, sign_in_blocked = false where account_user_id = $1',
             [accountUserId],
           ),
-        did('user.restored', null),
+        () => did('user.restored', null),
       );
     },
 
@@ -316,7 +269,7 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
         database,
         fence,
         (client) => removeUser(client, accountUserId, { heirId, actingId: null }, settings),
-        did('user.deleted_from_account', { heirId }),
+        () => did('user.deleted_from_account', { heirId }),
       );
     },
 
@@ -339,7 +292,7 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
           if (kinds.includes(schedulingLicense)) await disablePagesOf(client, accountUserId, 'license');
           return releaseSeats(client, accountUserId, kinds);
         },
-        (freed) => (freed.length > 0 ? did('license.unassigned', { kinds: freed })() : null),
+        (freed) => (freed.length > 0 ? did('license.unassigned', { kinds: freed }) : null),
       );
     },
 
@@ -376,7 +329,7 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
           if (enable) await mustBeLicensed(client, toId);
           return assignPage(client, pageId, fromId, toId, enable, 'usher');
         },
-        (done) => (done ? did('page.assigned', { pageId, from: fromId, owner: toId, enabled: enable })() : null),
+        (done) => (done ? did('page.assigned', { pageId, from: fromId, owner: toId, enabled: enable }) : null),
       );
       if (!assigned) throw new UsherError('conflict', 'The page has another owner by now.');
     },
@@ -400,7 +353,7 @@ export function openBuiltinAccount(database: AccountDatabase, settings: AccountS
             [pageId],
           );
         },
-        did('page.enabled', { pageId }),
+        () => did('page.enabled', { pageId }),
       );
     },
 

@@ -72,23 +72,29 @@ export interface Effect<T> {
   value: T;
 }
 
-/** What came of an effect among others, and what of it the history is to say. */
-export interface Effected<R> {
-  answer: R;
-  entry: HistoryEntry | null;
+interface EffectsOptions<T, R> {
+  /** Answers in the order of what it is given, or throws what it can not do for all; then each is done by `one`, as is whoever comes alone. */
+  many(client: pg.PoolClient, values: T[]): Promise<R[]>;
+  /** `many` of one, unless one by itself is decided otherwise. */
+  one?(client: pg.PoolClient, value: T): Promise<R>;
+  /** What of it the history is to say. */
+  entry(value: T, answer: R): HistoryEntry | null;
 }
 
-/**
- * Effects of many people in one transaction. `work` answers in the order of what it is given, or throws what it can not do for all; then each is done
- * `alone`, as is whoever comes alone.
- */
+/** Effects of many people in one transaction. */
 export function effectsTogether<T, R>(
   database: AccountDatabase,
-  work: (client: pg.PoolClient, values: T[]) => Promise<Effected<R>[]>,
-  alone: (value: T, fence: Fence) => Promise<R>,
+  { many, one, entry }: EffectsOptions<T, R>,
 ): (value: T, fence: Fence) => Promise<R> {
+  const alone = one ?? (async (client: pg.PoolClient, value: T) => (await many(client, [value]))[0] as R);
   const load = together<Effect<T>, R>({
-    alone: ({ value, fence }) => alone(value, fence),
+    alone: ({ value, fence }) =>
+      fenced(
+        database,
+        fence,
+        (client) => alone(client, value),
+        (answer) => entry(value, answer),
+      ),
     isUnknown: (error) => error instanceof UsherError && error.code === 'database_unavailable',
     most: 100,
     all: async (effects) => {
@@ -101,22 +107,19 @@ export function effectsTogether<T, R>(
           effects.map(({ fence }) => fence),
         );
         const held = effects.filter(({ fence }) => holds(fence));
-        const answers = await work(
+        const answers = await many(
           client,
           held.map(({ value }) => value),
         );
-        const results = new Map(held.map((effect, index) => [effect, answers[index]]));
+        const results = new Map(held.map((effect, index) => [effect, answers[index] as R]));
         await keepUnrecorded(
           client,
-          held.flatMap((effect) => {
-            const entry = results.get(effect)?.entry;
-            return entry ? [{ personId: effect.fence.personId, entry }] : [];
+          [...results].flatMap(([{ fence, value }, answer]) => {
+            const told = entry(value, answer);
+            return told ? [{ personId: fence.personId, entry: told }] : [];
           }),
         );
-        return effects.map((effect) => {
-          const result = results.get(effect);
-          return result ? result.answer : fenceLost();
-        });
+        return effects.map((effect) => (results.has(effect) ? (results.get(effect) as R) : fenceLost()));
       });
     },
   });
