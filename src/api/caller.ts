@@ -79,7 +79,7 @@ const returnCookie = 'usher-return';
 
 /** Where somebody wanted to go who has to sign in first. */
 export function keepReturn(request: Request, response: Response, site: Site): void {
-  response.cookie(cookieName(site, returnCookie), encodeURIComponent(request.originalUrl.slice(0, 1000)), {
+  response.cookie(cookieName(site, returnCookie), request.originalUrl.slice(0, 1000), {
     ...cookieOptions(site),
     maxAge: 10 * 60_000,
   });
@@ -90,7 +90,7 @@ export function takeReturn(request: Request, response: Response, site: Site): st
   const kept = readCookie(request, cookieName(site, returnCookie));
   response.clearCookie(cookieName(site, returnCookie), cookieOptions(site));
   try {
-    const path = decodeURIComponent(decodeURIComponent(kept ?? ''));
+    const path = decodeURIComponent(kept ?? '');
     const url = new URL(path, site.origin());
     return path.startsWith('/') && url.origin === new URL(site.origin()).origin ? url.pathname + url.search : '/';
   } catch {
@@ -98,7 +98,38 @@ export function takeReturn(request: Request, response: Response, site: Site): st
   }
 }
 
-export function authenticate(access: Access, signIn: SignIn, site: Site): RequestHandler {
+export interface CallerParts {
+  access: Access;
+  signIn: SignIn;
+  site: Site;
+}
+
+/** Throws `unauthorized`. With the session that a cookie stands for, where it is by cookie. */
+export async function identify(
+  { access, signIn, site }: CallerParts,
+  request: Request,
+  by: string,
+): Promise<{ caller: Caller; principal: Principal | null }> {
+  const cookie = readCookie(request, cookieName(site, sessionCookie));
+  if (request.get('authorization') === undefined && cookie) {
+    const principal = await signIn.find(cookie);
+    if (!principal) throw new UsherError('unauthorized', 'The session has ended. Sign in again at /sign-in.');
+    return { caller: callerOf(principal, by), principal };
+  }
+  const token = await access.identify(request.get('authorization'), 'admin');
+  const caller: Caller = {
+    asker: { accountUserId: null, role: 'Administrator', operatorRoles, switches: {} },
+    cause: { actor: `admin:${token.label}`, by },
+    name: token.label,
+    how: 'token',
+    sessionId: null,
+    expiresAt: token.expiresAt,
+  };
+  return { caller, principal: null };
+}
+
+export function authenticate(parts: CallerParts): RequestHandler {
+  const { site } = parts;
   return async (request, response, next) => {
     // The caller's own id, or one that is made up and told, so that a row of the history leads to its request.
     const requestId =
@@ -107,29 +138,19 @@ export function authenticate(access: Access, signIn: SignIn, site: Site): Reques
         ?.replace(/[^\w.:-]/g, '')
         .slice(0, 100) || randomUUID();
     response.set('X-Request-Id', requestId);
-    const by = `request:${requestId}`;
-    const cookie = readCookie(request, cookieName(site, sessionCookie));
-    if (request.get('authorization') === undefined && cookie) {
-      const principal = await signIn.find(cookie);
-      if (!principal) {
+    const { caller, principal } = await identify(parts, request, `request:${requestId}`).catch((error: unknown) => {
+      // Whoever can not be asked for at this moment is still signed in.
+      const isEnded = error instanceof UsherError && error.code === 'unauthorized';
+      if (isEnded && request.get('authorization') === undefined && readCookie(request, cookieName(site, sessionCookie)))
         response.clearCookie(cookieName(site, sessionCookie), cookieOptions(site));
-        throw new UsherError('unauthorized', 'The session has ended. Sign in again at /sign-in.');
-      }
+      throw error;
+    });
+    if (principal) {
       if (!safeMethods.has(request.method)) mustBeOurPage(request, site);
       if (principal.renewed) giveSession(response, site, principal.renewed);
-      response.locals.caller = callerOf(principal, by);
       response.set('Cache-Control', 'no-store');
-    } else {
-      const token = await access.identify(request.get('authorization'), 'admin');
-      response.locals.caller = {
-        asker: { accountUserId: null, role: 'Administrator', operatorRoles, switches: {} },
-        cause: { actor: `admin:${token.label}`, by },
-        name: token.label,
-        how: 'token',
-        sessionId: null,
-        expiresAt: token.expiresAt,
-      } satisfies Caller;
     }
+    response.locals.caller = caller;
     next();
   };
 }

@@ -35,8 +35,6 @@ export const consolePaths = [
   '/me',
 ];
 
-const wantsHtml = (accepts: string | false): boolean => accepts === 'html';
-
 export function consoleRouter({ signIn, site }: ConsoleParts): Router {
   const router = Router();
   const page = folder ? readFileSync(`${folder}/index.html`, 'utf8') : null;
@@ -48,7 +46,7 @@ export function consoleRouter({ signIn, site }: ConsoleParts): Router {
       express.static(`${folder}/assets`, { immutable: true, maxAge: '365d', index: false }),
     );
   const show: RequestHandler = async (request, response, next) => {
-    if (!wantsHtml(request.accepts(['json', 'html']))) return next();
+    if (request.accepts(['json', 'html']) !== 'html') return next();
     const value = readCookie(request, cookieName(site, sessionCookie));
     const principal = value ? await signIn.find(value) : null;
     if (!principal) {

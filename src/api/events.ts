@@ -12,31 +12,25 @@
  * One look a second for all who watch in this process, and none while nobody does.
  */
 import type { Response } from 'express';
-import type { Access } from '../access.ts';
-import type { SignIn } from '../administration.ts';
+import { mayDo } from '../domain/roles.ts';
 import { UsherError } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { ImportStore, Pulse, PulseStore } from '../ports.ts';
-import { cookieName, readCookie, type Site, sessionCookie } from './caller.ts';
+import { type CallerParts, identify } from './caller.ts';
 import { type Route, route } from './route.ts';
 
-export interface EventParts {
+export interface EventParts extends CallerParts {
   events: Watched;
-  access: Access;
-  signIn: SignIn;
-  site: Site;
 }
 
 export interface Watched {
-  /** `mayStill` is asked now and then: a stream does not outlive the session or the token that opened it. */
+  /** `mayStill` is asked now and then: a stream does not outlive the session, the token or the role that opened it. */
   add(response: Response, mayStill: () => Promise<boolean>): void;
   close(): void;
 }
 
 const everyMs = 1000;
 const beatMs = 5000;
-/** Roles are looked at anew by ending the stream, to which the browser comes back. */
-const longestMs = 300_000;
 const mostUnread = 1_000_000;
 const mostWatching = 500;
 const mostPeople = 100;
@@ -116,11 +110,7 @@ export function openEvents(store: PulseStore & Pick<ImportStore, 'importProgress
       // Whoever was cut off reads everything anew: what was missed meanwhile is not kept.
       response.write('retry: 2000\nevent: hello\ndata: {}\n\n');
       watching.set(response, mayStill);
-      const end = setTimeout(() => response.end(), longestMs);
-      response.on('close', () => {
-        clearTimeout(end);
-        watching.delete(response);
-      });
+      response.on('close', () => watching.delete(response));
       if (!timer) plan();
     },
     close() {
@@ -131,7 +121,8 @@ export function openEvents(store: PulseStore & Pick<ImportStore, 'importProgress
   };
 }
 
-export function eventRoutes({ events, access, signIn, site }: EventParts): Route[] {
+export function eventRoutes(parts: EventParts): Route[] {
+  const { events } = parts;
   return [
     route({
       method: 'get',
@@ -144,15 +135,11 @@ export function eventRoutes({ events, access, signIn, site }: EventParts): Route
         200: { description: 'A stream that ends when the caller closes it.', contentType: 'text/event-stream' },
       },
       async handle({ request, response }) {
-        const cookie = readCookie(request, cookieName(site, sessionCookie));
-        const token = request.get('authorization');
-        events.add(response, async () =>
-          token === undefined && cookie
-            ? (await signIn.find(cookie)) !== null
-            : access.identify(token, 'admin').then(
-                () => true,
-                () => false,
-              ),
+        events.add(response, () =>
+          identify(parts, request, 'events').then(
+            ({ caller }) => mayDo(caller.asker, 'people.read').allowed,
+            () => false,
+          ),
         );
       },
     }),

@@ -100,7 +100,7 @@ const mostBytes = 4_194_304;
 
 export function apiRouter(parts: ApiParts, routes: Route[]): Router {
   const router = express.Router();
-  router.use(authenticate(parts.access, parts.signIn, parts.site));
+  router.use(authenticate(parts));
   router.use(express.json({ limit: mostBytes }));
   // A table of people is read row by row by its own route, whatever its length.
   router.use((request, response, next) =>
