@@ -21,7 +21,7 @@ import { openIdentityPlatform } from './graph/sign-in.ts';
 import { countInFlight } from './in-flight.ts';
 import { applyPlan, applyPolicy, diffPolicy, reconsiderPeople } from './intake/apply-policy.ts';
 import { openImporter } from './intake/csv/importer.ts';
-import { needsGroups, openPoller } from './intake/graph/poller.ts';
+import { openPoller } from './intake/graph/poller.ts';
 import { gatherHints, openIntake } from './intake/record-change.ts';
 import { defaultScimLimits } from './intake/scim/limits.ts';
 import { openRequestLog } from './intake/scim/request-log.ts';
@@ -425,14 +425,9 @@ function openTenant(config: GraphConfig, policy: Policy) {
 /** What the console shows of the outside. */
 async function lookAtConnections(config: Config, graph: GraphClient | null): Promise<Connections> {
   const { policy } = config;
-  const polled = policy.sources.filter((source) => source.kind === 'graph');
-  const wanted = permissionsWanted(policy, {
-    users: polled.length > 0,
-    groups: polled.some((source) => needsGroups(policy, source.name)),
-  });
   const tried =
     config.graph && graph
-      ? await tryPermissions(graph, wanted).then(
+      ? await tryPermissions(graph, permissionsWanted(policy)).then(
           (permissions) => ({ permissions, trouble: null }),
           (error: unknown) => ({ permissions: [], trouble: asUsherError(error).message }),
         )

@@ -5,7 +5,6 @@ import { type Config, ConfigError, notActedOn, readConfig } from './config.ts';
 import { asUsherError } from './errors.ts';
 import { openGraphClient } from './graph/client.ts';
 import { consentLink, permissionsWanted, tryPermissions } from './graph/permissions.ts';
-import { needsGroups } from './intake/graph/poller.ts';
 import { openLog } from './log.ts';
 import { openMailer } from './mail/smtp.ts';
 import { oncehubCapabilities } from './oncehub/capabilities.ts';
@@ -213,16 +212,9 @@ async function lookAtTenant(config: Config, findings: Finding[]): Promise<void> 
     return;
   }
   const client = openGraphClient(graph);
-  const polled = policy.sources.filter((source) => source.kind === 'graph');
   const consent = `A tenant admin opens ${consentLink(graph)} after the permission was added under App registrations, API permissions, Application permissions.`;
   try {
-    const permissions = await tryPermissions(
-      client,
-      permissionsWanted(policy, {
-        users: polled.length > 0,
-        groups: polled.some((source) => needsGroups(policy, source.name)),
-      }),
-    );
+    const permissions = await tryPermissions(client, permissionsWanted(policy));
     findings.push({ state: 'ok', what: 'Microsoft Graph', found: `a token from ${graph.authority}` });
     for (const { permission, state, needed, found } of permissions) {
       if (state === 'given') findings.push({ state: 'ok', what: permission, found });

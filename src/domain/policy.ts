@@ -245,3 +245,8 @@ export function isTimeZone(name: string): boolean {
     return false;
   }
 }
+
+/** Groups are read only where a rule asks for one. */
+export function needsGroups(policy: Policy, source: string): boolean {
+  return policy.rules.some((rule) => rule.when.group && (rule.when.source ?? source) === source);
+}

@@ -1,6 +1,6 @@
 /** Tries each permission that the app registration needs, and says which consent is missing and how it is given (learn.microsoft.com/graph/permissions-reference). */
 import type { GraphConfig } from '../config.ts';
-import type { Policy } from '../domain/policy.ts';
+import { needsGroups, type Policy } from '../domain/policy.ts';
 import { UsherError } from '../errors.ts';
 import type { GraphAnswer, GraphClient } from './client.ts';
 
@@ -19,10 +19,12 @@ export interface PermissionsWanted {
 }
 
 /** What this policy asks of the tenant. */
-export function permissionsWanted(policy: Policy, polled: { users: boolean; groups: boolean }): PermissionsWanted {
+export function permissionsWanted(policy: Policy): PermissionsWanted {
+  const polled = policy.sources.filter((source) => source.kind === 'graph');
   return {
     dedicatedMailbox: policy.dedicatedMailbox ?? null,
-    ...polled,
+    users: polled.length > 0,
+    groups: polled.some((source) => needsGroups(policy, source.name)),
     assistedGrant: policy.assistedGrant.enabled,
   };
 }

@@ -14,7 +14,7 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { foldAddress } from '../../domain/email-address.ts';
-import type { Policy } from '../../domain/policy.ts';
+import { needsGroups, type Policy } from '../../domain/policy.ts';
 import { asUsherError, UsherError } from '../../errors.ts';
 import type { Log } from '../../log.ts';
 import type {
@@ -201,11 +201,6 @@ function namesOn(entries: unknown[]): string[] {
     objectId ?? '',
     foldAddress(attributes?.userName ?? objectId ?? ''),
   ]);
-}
-
-/** Groups are read only where a rule asks for one. */
-export function needsGroups(policy: Policy, source: string): boolean {
-  return policy.rules.some((rule) => rule.when.group && (rule.when.source ?? source) === source);
 }
 
 /** What the rules ask for beside what is always read. */
