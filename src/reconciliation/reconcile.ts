@@ -130,6 +130,10 @@ export function openReconciler(parts: ReconcilerParts) {
     if (found > 0) log.info({ runId, people, found, corrected, by }, 'the reconciliation found differences');
   }
 
+  function mustHaveRoom(): void {
+    if (running.size >= 4) throw new UsherError('too_many', 'Four reconciliations run here already; wait for one.');
+  }
+
   /** Begins, and answers at once; the run is read where it is stored. */
   async function begin(asked: Asked, goOn: () => Promise<void> = () => Promise.resolve()) {
     const runId = await store.beginReconciliation(asked.by, asked.apply, asked.personIds?.length ?? null);
@@ -148,7 +152,7 @@ export function openReconciler(parts: ReconcilerParts) {
 
   return {
     async reconcile(asked: Omit<Asked, 'plan'>): Promise<string> {
-      if (running.size >= 4) throw new UsherError('too_many', 'Four reconciliations run here already; wait for one.');
+      mustHaveRoom();
       return (await begin(asked)).runId;
     },
 
@@ -163,7 +167,7 @@ export function openReconciler(parts: ReconcilerParts) {
           'too_many',
           `The plan has more than ${mostOfPlan} differences. Reconcile some of the people at a time.`,
         );
-      if (running.size >= 4) throw new UsherError('too_many', 'Four reconciliations run here already; wait for one.');
+      mustHaveRoom();
       const plan = (await store.driftOf(planId, mostOfPlan)).filter(
         ({ personId }) => personId !== null && (only === null || only.includes(personId)),
       );

@@ -10,7 +10,7 @@ insert into notices (notice_id, channel, recipient, subject, body)
 select gen_random_uuid(), t.channel, t.recipient, $4, case t.channel when 'mail' then $5 else $6 end from changed, unnest($7::text[], $8::text[]) as t (channel, recipient)`;
 
 export function alertStore({ pool, lists }: Database, targets: AlertTargets): AlertStore {
-  const told_ = (kind: string): [string[], string[]] => {
+  const receivers = (kind: string): [string[], string[]] => {
     // Overdue tasks have a letter of their own, which names them.
     const mail = kind === 'task_overdue' ? [] : targets.mail;
     return [
@@ -20,7 +20,7 @@ export function alertStore({ pool, lists }: Database, targets: AlertTargets): Al
   };
   const tell = (event: 'raised' | 'resolved', key: string, kind: string, message: string): unknown[] => {
     const { subject, text } = alertLetter(event, kind, message);
-    return [subject, text, alertPost(event, { key, kind, message }), ...told_(kind)];
+    return [subject, text, alertPost(event, { key, kind, message }), ...receivers(kind)];
   };
   const count = async (name: string, where: string): Promise<number> => {
     const rows = await list<{ count: string }>(

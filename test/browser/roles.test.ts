@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { Browser, Page } from 'playwright-core';
 import { contoso, contosoTenant, stableId } from '../../src/sandbox/contoso.ts';
 import { openBrowser, openPage, photograph, violations } from '../ground/browser.ts';
-import { eventually, scimUser, startUsher, type Usher } from '../ground/usher.ts';
+import { eventually, oidcOf, scimUser, startUsher, type Usher } from '../ground/usher.ts';
 
 const groupOf = (name: string) => stableId(`group ${name}`);
 const policy = `
@@ -29,15 +29,7 @@ beforeAll(async () => {
     startUsher({
       tenant,
       policy,
-      config: {
-        oidc: {
-          tenantId: tenant.tenantId,
-          clientId: tenant.clientId,
-          clientSecret: tenant.clientSecret,
-          authority: 'set below',
-          ownAuthority: true,
-        },
-      },
+      config: { oidc: oidcOf(tenant) },
     }),
   ]);
   tenant.redirectUris.push(`${usher.address}/sign-in/entra/callback`);

@@ -193,6 +193,15 @@ export function scimUser(local: string, more: Record<string, unknown> = {}) {
   };
 }
 
+/** The app registration by which people sign in, in the sandbox's tenant. */
+export const oidcOf = ({ tenantId, clientId, clientSecret }: Tenant): NonNullable<Config['oidc']> => ({
+  tenantId,
+  clientId,
+  clientSecret,
+  authority: 'set below',
+  ownAuthority: true,
+});
+
 /** `usher` in a process of its own, as a user starts it. */
 export interface UsherProcess {
   child: ChildProcess;

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { contoso, contosoTenant, stableId } from '../../src/sandbox/contoso.ts';
 import type { Tenant } from '../../src/sandbox/tenant.ts';
-import { call, eventually, startUsher, type Usher } from '../ground/usher.ts';
+import { call, eventually, oidcOf, startUsher, type Usher } from '../ground/usher.ts';
 
 const groupOf = (name: string) => stableId(`group ${name}`);
 const policy = `
@@ -57,15 +57,7 @@ beforeAll(async () => {
   usher = await startUsher({
     tenant,
     policy,
-    config: {
-      oidc: {
-        tenantId: tenant.tenantId,
-        clientId: tenant.clientId,
-        clientSecret: tenant.clientSecret,
-        authority: 'set below',
-        ownAuthority: true,
-      },
-    },
+    config: { oidc: oidcOf(tenant) },
   });
   tenant.redirectUris.push(`${usher.address}/sign-in/entra/callback`);
 });
