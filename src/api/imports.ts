@@ -2,8 +2,8 @@
 import type { Request } from 'express';
 import { z } from 'zod';
 import { columnsOf, csvLine } from '../csv.ts';
-import { peopleColumns } from '../domain/csv-people.ts';
 import { rowKinds } from '../domain/import-plan.ts';
+import { peopleColumns } from '../domain/people-columns.ts';
 import type { Policy } from '../domain/policy.ts';
 import { UsherError } from '../errors.ts';
 import type { Import, ImportStore } from '../ports.ts';

@@ -2,8 +2,6 @@
 import type { z } from 'zod';
 import type * as shapes from '../api/shapes.ts';
 
-export type { PeopleColumn } from '../domain/csv-people.ts';
-
 export type Person = z.output<typeof shapes.person>;
 export type Condition = z.output<typeof shapes.condition>;
 export type Summary = z.output<typeof shapes.summary>;

@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { columnsOf, readCsv, streamCsv } from '../../src/csv.ts';
-import { type Cells, mergedFields, peopleColumns, readRow, userFromFields } from '../../src/domain/csv-people.ts';
+import { type Cells, mergedFields, readRow, userFromFields } from '../../src/domain/csv-people.ts';
+import { peopleColumns } from '../../src/domain/people-columns.ts';
 import { now } from '../ground/examples.ts';
 
 const streamed = async (text: string | Buffer, pieces = 7) => {

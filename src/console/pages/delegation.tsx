@@ -6,7 +6,7 @@ import { Link } from 'wouter';
 import { get, post, query } from '../api.ts';
 import { Copy } from '../parts/copy.tsx';
 import { useMay } from '../parts/session.ts';
-import { Asked, Empty, Fault, Page, Told } from '../parts/shown.tsx';
+import { Asked, Code, Empty, Fault, Page, Told } from '../parts/shown.tsx';
 import { Table } from '../parts/table.tsx';
 import { useWords } from '../words/index.tsx';
 
@@ -87,10 +87,7 @@ export function Delegation() {
                 <section className="card below" aria-label={t('delegation.script')}>
                   <p>{t('delegation.scriptText')}</p>
                   <Copy text={script.data} />
-                  {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard */}
-                  <pre className="code" tabIndex={0}>
-                    {script.data}
-                  </pre>
+                  <Code>{script.data}</Code>
                 </section>
               ) : null}
               <Table

@@ -3,7 +3,8 @@ import { Button, MessageBar, MessageBarBody, Select } from '@fluentui/react-comp
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { type DragEvent, useEffect, useRef, useState } from 'react';
 import { Link, useLocation } from 'wouter';
-import { call, get, type Import, type ImportRow, type Items, type PeopleColumn, post, query } from '../api.ts';
+import { peopleColumns } from '../../domain/people-columns.ts';
+import { call, get, type Import, type ImportRow, type Items, post, query } from '../api.ts';
 import { useMay } from '../parts/session.ts';
 import { Asked, Empty, Fault, Page, Told } from '../parts/shown.tsx';
 import { Table } from '../parts/table.tsx';
@@ -98,28 +99,6 @@ function All() {
   );
 }
 
-/** What a column may be; the same as the server knows. */
-const peopleColumns = [
-  'userName',
-  'email',
-  'displayName',
-  'givenName',
-  'familyName',
-  'externalId',
-  'department',
-  'division',
-  'organization',
-  'costCenter',
-  'title',
-  'userType',
-  'manager',
-  'timeZone',
-  'active',
-  'role',
-  'licenses',
-  'bookingPages',
-] as const satisfies readonly PeopleColumn[];
-
 /** A table whose headings nobody understands: whoever brought it says what each column is, and the first line is written anew. */
 function Mapping({ file, send }: { file: File; send(bytes: Blob): void }) {
   const { t } = useWords();
@@ -149,7 +128,7 @@ function Mapping({ file, send }: { file: File; send(bytes: Blob): void }) {
               onChange={(_event, data) => setChosen({ ...chosen, [index]: data.value })}
             >
               <option value="">{t('onboard.asItIs')}</option>
-              {peopleColumns.map((name) => (
+              {Object.keys(peopleColumns).map((name) => (
                 <option key={name}>{name}</option>
               ))}
             </Select>

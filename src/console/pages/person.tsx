@@ -20,7 +20,7 @@ import {
 } from '../api.ts';
 import { Instructions } from '../parts/instructions.tsx';
 import { useMay } from '../parts/session.ts';
-import { Asked, Empty, Fault, Mark, Page, Told } from '../parts/shown.tsx';
+import { Asked, Code, Empty, Fault, Mark, Page, Told } from '../parts/shown.tsx';
 import { Sure } from '../parts/sure.tsx';
 import { useWords } from '../words/index.tsx';
 
@@ -302,9 +302,7 @@ function History({ personId }: { personId: string }) {
                   <summary>
                     {time(row.at)} · <strong>{row.action}</strong> <span className="muted">{row.actor}</span>
                   </summary>
-                  <pre className="code">
-                    {JSON.stringify({ cause: row.cause, before: row.before, after: row.after }, null, 2)}
-                  </pre>
+                  <Code>{JSON.stringify({ cause: row.cause, before: row.before, after: row.after }, null, 2)}</Code>
                 </details>
               </li>
             ))}
@@ -334,7 +332,7 @@ function Requests({ personId }: { personId: string }) {
               <summary>
                 {time(row.at)} · {row.method} {row.path} · {row.status}
               </summary>
-              <pre className="code">{JSON.stringify(row.body, null, 2)}</pre>
+              <Code>{JSON.stringify(row.body, null, 2)}</Code>
             </details>
           </li>
         ))}

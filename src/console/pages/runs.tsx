@@ -5,7 +5,7 @@ import { useState } from 'react';
 import { Link, useLocation } from 'wouter';
 import { type Drift, get, type Items, type PlanItem, post, type Run } from '../api.ts';
 import { useMay } from '../parts/session.ts';
-import { Asked, Empty, Fault, Page, Told } from '../parts/shown.tsx';
+import { Asked, Code, Empty, Fault, Page, Told } from '../parts/shown.tsx';
 import { Sure } from '../parts/sure.tsx';
 import { Table } from '../parts/table.tsx';
 import { useWords } from '../words/index.tsx';
@@ -76,7 +76,7 @@ export function RunPage({ runId }: { runId: string }) {
           {shown.kind === 'reconcile' ? <Differences run={shown} /> : null}
           {shown.kind === 'policy' ? <PlanItems run={shown} /> : null}
           {shown.removals.length === 0 && shown.kind !== 'reconcile' && shown.kind !== 'policy' ? (
-            <pre className="code">{JSON.stringify(shown.report ?? {}, null, 2)}</pre>
+            <Code>{JSON.stringify(shown.report ?? {}, null, 2)}</Code>
           ) : null}
         </Page>
       )}

@@ -5,7 +5,7 @@ import { useState } from 'react';
 import { type Connections, call, get, type Items, post, type Source, type Token } from '../api.ts';
 import { Copy } from '../parts/copy.tsx';
 import { useMay } from '../parts/session.ts';
-import { Asked, Empty, Fault, Heard, Mark, Page } from '../parts/shown.tsx';
+import { Asked, Code, Empty, Fault, Heard, Mark, Page } from '../parts/shown.tsx';
 import { useWords } from '../words/index.tsx';
 
 export function Sources() {
@@ -201,10 +201,7 @@ function PolicyCard() {
         {(inForce) => (
           <details>
             <summary>{t('policy.inForce')}</summary>
-            {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard */}
-            <pre className="code" tabIndex={0}>
-              {JSON.stringify(inForce, null, 2)}
-            </pre>
+            <Code>{JSON.stringify(inForce, null, 2)}</Code>
           </details>
         )}
       </Asked>

@@ -51,6 +51,16 @@ export function Fault({ error, again }: { error: unknown; again?: () => void }) 
   );
 }
 
+/** Text as it is; what scrolls is reached by the keyboard. */
+export function Code({ children }: { children: string }) {
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard
+    <pre className="code" tabIndex={0}>
+      {children}
+    </pre>
+  );
+}
+
 export function Empty({ children }: { children: ReactNode }) {
   return <p className="muted">{children}</p>;
 }

@@ -6,15 +6,7 @@ import { createHash } from 'node:crypto';
 import { streamCsv } from '../../csv.ts';
 import type { AccountPage } from '../../domain/account.ts';
 import { correlate } from '../../domain/correlate.ts';
-import {
-  type CsvFields,
-  mergedFields,
-  type PeopleColumn,
-  peopleColumns,
-  readRow,
-  unusedCells,
-  userFromFields,
-} from '../../domain/csv-people.ts';
+import { type CsvFields, mergedFields, readRow, unusedCells, userFromFields } from '../../domain/csv-people.ts';
 import { foldAddress } from '../../domain/email-address.ts';
 import {
   actingKinds,
@@ -24,6 +16,7 @@ import {
   type RowKind,
   stepsByHand,
 } from '../../domain/import-plan.ts';
+import { type PeopleColumn, peopleColumns } from '../../domain/people-columns.ts';
 import type { DirectoryUser, Wish } from '../../domain/person.ts';
 import type { Policy } from '../../domain/policy.ts';
 import { asUsherError, type ErrorCode, UsherError } from '../../errors.ts';

@@ -1,0 +1,30 @@
+/** Column → the headings it is known by, in lower case without spaces and signs; also as the Exchange and Entra admin centres export them. */
+export const peopleColumns = {
+  userName: ['userprincipalname', 'upn', 'login', 'username', 'user', 'windowsliveid', 'benutzername', 'anmeldename'],
+  email: ['emailaddress', 'mail', 'primarysmtpaddress', 'windowsemailaddress', 'email', 'emailadresse', 'primaryemail'],
+  displayName: ['name', 'fullname', 'anzeigename', 'displayname'],
+  givenName: ['firstname', 'givenname', 'vorname'],
+  familyName: ['lastname', 'surname', 'nachname', 'familyname', 'sn'],
+  externalId: [
+    'objectid',
+    'id',
+    'externaldirectoryobjectid',
+    'employeeid',
+    'entraobjectid',
+    'azureadobjectid',
+    'externalid',
+  ],
+  department: ['department', 'abteilung'],
+  division: ['division'],
+  organization: ['organization', 'company', 'companyname', 'firma'],
+  costCenter: ['costcenter', 'kostenstelle'],
+  title: ['title', 'jobtitle', 'position'],
+  userType: ['usertype'],
+  manager: ['manager', 'managerupn', 'managerid', 'vorgesetzter', 'vorgesetzte'],
+  timeZone: ['timezone', 'zeitzone'],
+  active: ['active', 'accountenabled', 'enabled', 'aktiv'],
+  role: ['role', 'rolle'],
+  licenses: ['licenses', 'license', 'lizenzen'],
+  bookingPages: ['bookingpages', 'bookingpage', 'page', 'pages', 'buchungsseiten'],
+} as const;
+export type PeopleColumn = keyof typeof peopleColumns;
