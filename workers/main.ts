@@ -1,5 +1,5 @@
 /** The worker side: one consumer per queue, the sweeper over the due list, and the express lane. */
-import { leaverTimer, nextSteps } from '../src/domain/next-steps.ts';
+import { nextSteps } from '../src/domain/next-steps.ts';
 import {
   pacedConcurrency,
   queueConcurrency,
@@ -11,7 +11,7 @@ import {
 } from '../src/jobs.ts';
 import type { QueueName, WakeUps } from '../src/ports.ts';
 import { openDeliveryPass } from './delivery-pass.ts';
-import { openRunner, type RunnerParts } from './run-step.ts';
+import { openRunner, type RunnerParts, rest } from './run-step.ts';
 import { openWatch } from './watch.ts';
 
 export interface WorkersParts extends Omit<RunnerParts, 'wakeOthers'> {
@@ -81,15 +81,7 @@ export async function startWorkers(parts: WorkersParts, only: QueueName[] = queu
     for (const { person, conditions } of due) {
       const steps = nextSteps(person, conditions, parts.policy, parts.now());
       // Nothing due by the rules: the timer was set early; it is set anew.
-      if (steps.length === 0)
-        early.push(
-          store.rest(
-            person.personId,
-            person.generation,
-            leaverTimer(person, parts.policy, parts.now()),
-            parts.policy.delegation,
-          ),
-        );
+      if (steps.length === 0) early.push(rest(parts, person));
       for (const step of steps) byStep.set(step, [...(byStep.get(step) ?? []), person.personId]);
     }
     await Promise.all(early);

@@ -71,7 +71,7 @@ async function wake(parts: RunnerParts, first: Step, personId: string, jobId: st
     const step = due.includes(first) ? first : due.find((candidate) => laneOf(candidate) === 'account');
     if (!step) {
       // Whoever runs what is still due sets the timer; until then the one of the hint stands.
-      if (due.length === 0) await rest(parts, known);
+      if (due.length === 0) await rest(parts, person);
       return;
     }
     ran.add(`${step}@${person.generation}`);
@@ -82,7 +82,8 @@ async function wake(parts: RunnerParts, first: Step, personId: string, jobId: st
   }
 }
 
-const rest = (parts: RunnerParts, { person }: KnownPerson): Promise<void> =>
+/** The person's timer, from what the conditions and the leaver's clock say. */
+export const rest = (parts: Pick<RunnerParts, 'store' | 'policy' | 'now'>, person: Person): Promise<void> =>
   parts.store.rest(
     person.personId,
     person.generation,
@@ -118,7 +119,7 @@ async function provision(
     end.person.generation === start.person.generation &&
     end.person.lifecycle === start.person.lifecycle
   )
-    await rest(parts, end);
+    await rest(parts, end.person);
   return { ready: end?.ready ?? false, steps: results };
 }
 

@@ -56,10 +56,7 @@ export function Users() {
           value={wished.condition}
           onChange={(condition) => set({ condition, reason: '' })}
         >
-          {['Profile', 'Delegation', 'License', 'BookingPages'].map((type) => [
-            type,
-            t('users.lacks', { what: named('condition', type) }),
-          ])}
+          {['Profile', 'Delegation', 'License', 'BookingPages'].map((type) => [type, named('condition', type)])}
         </Pick>
         {reasons.length > 0 ? (
           <Pick label={t('reason')} value={wished.reason} onChange={(reason) => set({ reason })}>
@@ -83,7 +80,7 @@ export function Users() {
           ]}
         </Pick>
         {filters.some((name) => wished[name]) ? (
-          <Button onClick={() => setParams(new URLSearchParams(), { replace: true })}>{t('users.all')}</Button>
+          <Button onClick={() => set(Object.fromEntries(filters.map((name) => [name, ''])))}>{t('users.all')}</Button>
         ) : null}
         {mayAdd ? <Button onClick={() => setAdding(true)}>{t('users.add')}</Button> : null}
       </div>

@@ -244,7 +244,6 @@ export const de: Record<Key, string> = {
   'users.count': 'Personen: {count}',
   'users.group': 'Gruppe',
   'users.integrations': 'Integrationen',
-  'users.lacks': '{what}',
   'users.lead':
     'Alle, von denen die Quellen sprechen: die vier Bedingungen auf einen Blick, und warum jemand nicht gebucht werden kann.',
   'users.licenses': 'Lizenzen',

@@ -241,7 +241,6 @@ export const en = {
   'users.count': 'People: {count}',
   'users.group': 'Group',
   'users.integrations': 'Integrations',
-  'users.lacks': '{what}',
   'users.lead': 'Everybody the sources speak of: the four conditions at a glance, and why somebody can not be booked.',
   'users.licenses': 'Licenses',
   'users.name': 'Name',
