@@ -20,6 +20,7 @@ import { consentLink, permissionsWanted, tryPermissions } from './graph/permissi
 import { openIdentityPlatform } from './graph/sign-in.ts';
 import { countInFlight } from './in-flight.ts';
 import { applyPlan, applyPolicy, diffPolicy, reconsiderPeople } from './intake/apply-policy.ts';
+import { openByHand } from './intake/by-hand.ts';
 import { openImporter } from './intake/csv/importer.ts';
 import { openPoller } from './intake/graph/poller.ts';
 import { gatherHints, openIntake } from './intake/record-change.ts';
@@ -313,6 +314,7 @@ async function build(
       oneSource: policy.sources.filter((source) => source.kind === 'scim').length <= 1 && polled.length === 0,
     });
     const bulkHints = gatherHints(wakeUps, 20, (count) => metrics.hintsDropped.inc(count), 'bulk');
+    const byHand = openByHand({ store, account, policy, hints, now });
     const importer = openImporter({ store, account, policy, hints: bulkHints, log, now });
     const requestLog = openRequestLog(store, log);
     const events = openEvents(store, log);
@@ -336,6 +338,7 @@ async function build(
         policy,
         administration,
         importer,
+        byHand,
         reconciler,
         connections: () => lookAtConnections(config, tenant?.graph ?? null),
         policies: {

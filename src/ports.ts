@@ -513,6 +513,8 @@ export interface PolicyStore {
     change: PersonChange,
     seenReconsider: number,
     cause: Cause,
+    /** For the history; `wish.changed`. */
+    action?: string,
   ): Promise<boolean>;
   /** The person keeps what this policy version would take, until somebody approves. */
   keepUnder(personId: string, generation: number, version: string): Promise<void>;

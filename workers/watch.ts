@@ -26,8 +26,10 @@ export function openWatch({ store, account, policy, log, now }: WatchParts): () 
   /** A source that was heard of once and says nothing for longer than the policy lets it. */
   async function silentSources(): Promise<void> {
     for (const source of await store.sources()) {
-      const hours = policy.sources.find((entry) => entry.name === source.name)?.silentAfterHours;
-      if (!hours || !source.lastHeardAt) continue;
+      const entry = policy.sources.find(({ name }) => name === source.name);
+      // Tables, and people added by hand, come when somebody brings them.
+      if (!entry || !['scim', 'graph'].includes(entry.kind) || !source.lastHeardAt) continue;
+      const hours = entry.silentAfterHours;
       const silent = now().getTime() - source.lastHeardAt.getTime() > hours * 3_600_000;
       await tellWhile(
         silent && !source.pausedAt,

@@ -2,12 +2,22 @@
 import { z } from 'zod';
 import type { AccountAdministration } from '../administration.ts';
 import { conditionTypes, readiness, reasons } from '../domain/conditions.ts';
-import { lifecycles } from '../domain/person.ts';
+import { type Cells, textColumns } from '../domain/csv-people.ts';
+import { type DirectoryUser, lifecycles } from '../domain/person.ts';
 import type { Policy } from '../domain/policy.ts';
 import { UsherError } from '../errors.ts';
-import type { AdminStore, HistoryRow, Provision, SchedulingAccount, ShownPerson, WakeUps } from '../ports.ts';
+import type { AdminStore, Cause, HistoryRow, Provision, SchedulingAccount, ShownPerson, WakeUps } from '../ports.ts';
 import { type Route, route } from './route.ts';
 import * as shapes from './shapes.ts';
+
+/** People whom an administrator adds, changes and takes back; the port of `intake`. Cells are as in a table: lists joined by `|`. */
+export interface PeopleByHand {
+  plan(cells: Cells): Promise<{ kind: string; note: string | null; personId: string | null; lifecycle: string | null }>;
+  add(cells: Cells, cause: Cause): Promise<string>;
+  change(personId: string, changes: { [K in keyof Cells]?: Cells[K] | null }, cause: Cause): Promise<void>;
+  restore(personId: string, cause: Cause): Promise<void>;
+  said(personId: string): Promise<DirectoryUser[]>;
+}
 
 export interface PeopleParts {
   store: AdminStore;
@@ -15,6 +25,7 @@ export interface PeopleParts {
   administration: AccountAdministration | null;
   wakeUps: WakeUps;
   policy: Policy;
+  byHand: PeopleByHand;
   findOne(who: string): Promise<ShownPerson>;
 }
 
@@ -37,13 +48,23 @@ const peopleQuery = z.strictObject({
   cursor: z.string().max(2000).optional(),
 });
 const historyQuery = z.strictObject({ limit, before });
+const line = z.string().trim().min(1).max(320);
+const several = z.array(z.string().trim().min(1).max(100)).max(50);
+const described = {
+  ...Object.fromEntries(textColumns.map((column) => [column, line.nullable().optional()])),
+  licenses: several.nullable().optional(),
+  bookingPages: several.nullable().optional(),
+} as Record<(typeof textColumns)[number], z.ZodOptional<z.ZodNullable<typeof line>>> &
+  Record<'licenses' | 'bookingPages', z.ZodOptional<z.ZodNullable<typeof several>>>;
+const changeBody = z.strictObject(described);
+const addBody = changeBody.extend({ plan: z.boolean().default(false) });
 const provisionBody = z.strictObject({ plan: z.boolean().default(false) });
 
 /** How long a provision is waited for before the caller gets its address instead. */
 const waitForProvisionMs = 30_000;
 
 export function peopleRoutes(parts: PeopleParts): Route[] {
-  const { store, account, administration, wakeUps, policy, findOne } = parts;
+  const { store, account, administration, wakeUps, policy, byHand, findOne } = parts;
   const tag = 'People';
   const find = (params: Record<string, string>): Promise<ShownPerson> => findOne(params.who ?? '');
   return [
@@ -77,6 +98,64 @@ export function peopleRoutes(parts: PeopleParts): Route[] {
       operation: 'people.read',
       answers: { 200: { description: 'The person.', schema: shapes.person } },
       handle: async ({ params }) => ({ body: showPerson(await find(params), policy) }),
+    }),
+    route({
+      method: 'post',
+      path: '/people',
+      tag,
+      summary:
+        'Add somebody by hand, as a person of the source of kind console; with plan: true only say what would become of them',
+      operation: 'people.add',
+      body: addBody,
+      answers: {
+        201: { description: 'The person.', schema: shapes.person },
+        200: { description: 'With plan: true, what adding them would mean.', schema: shapes.byHandPlan },
+      },
+      async handle({ body: { plan, ...fields }, caller }) {
+        const cells = cellsOf(fields) as Cells;
+        if (plan) return { body: await byHand.plan(cells) };
+        const personId = await byHand.add(cells, caller.cause);
+        return {
+          status: 201,
+          headers: { Location: `/api/v1/people/${personId}` },
+          body: showPerson(await findOne(personId), policy),
+        };
+      },
+    }),
+    route({
+      method: 'patch',
+      path: '/people/{who}',
+      tag,
+      summary: 'Change what was said by hand of somebody who was added by hand; null clears a field',
+      operation: 'people.add',
+      body: changeBody,
+      answers: { 200: { description: 'The person.', schema: shapes.person } },
+      async handle({ params, body, caller }) {
+        const { personId } = (await find(params)).known.person;
+        await byHand.change(personId, cellsOf(body), caller.cause);
+        return { body: showPerson(await findOne(personId), policy) };
+      },
+    }),
+    route({
+      method: 'get',
+      path: '/people/{who}/sources',
+      tag,
+      summary: 'What each source says of a person',
+      operation: 'people.read',
+      answers: { 200: { description: 'By source.', schema: shapes.itemsOf(shapes.said) } },
+      async handle({ params }) {
+        const kindOf = new Map(policy.sources.map(({ name, kind }) => [name, kind]));
+        const said = await byHand.said((await find(params)).known.person.personId);
+        return {
+          body: {
+            items: said.map(({ resourceId: _key, addresses: _known, ...user }) => ({
+              ...user,
+              kind: kindOf.get(user.source) ?? null,
+              groups: user.groups.map(({ name }) => name),
+            })),
+          },
+        };
+      },
     }),
     route({
       method: 'get',
@@ -149,6 +228,20 @@ export function peopleRoutes(parts: PeopleParts): Route[] {
         return { status: 202, body: showPerson(await find(params), policy) };
       },
     }),
+    route({
+      method: 'post',
+      path: '/people/{who}/restore',
+      tag,
+      summary:
+        'Take back a leaving that an administrator asked for, as long as the sources and the policy want the person',
+      operation: 'people.offboard',
+      answers: { 200: { description: 'The person, wanted.', schema: shapes.person } },
+      async handle({ params, caller }) {
+        const { personId } = (await find(params)).known.person;
+        await byHand.restore(personId, caller.cause);
+        return { body: showPerson(await findOne(personId), policy) };
+      },
+    }),
     ...(administration
       ? [
           route({
@@ -213,6 +306,14 @@ export function peopleRoutes(parts: PeopleParts): Route[] {
       },
     }),
   ];
+}
+
+function cellsOf(fields: z.output<typeof changeBody>): { [K in keyof Cells]?: Cells[K] | null } {
+  return Object.fromEntries(
+    Object.entries(fields)
+      .filter(([, value]) => value !== undefined)
+      .map(([column, value]) => [column, Array.isArray(value) ? value.join('|') : value]),
+  );
 }
 
 const pending = (provisionId: string) => ({

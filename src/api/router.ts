@@ -33,7 +33,7 @@ import { delegationRoutes } from './delegation.ts';
 import { eventRoutes, type Watched } from './events.ts';
 import { type ImportParts, importRoutes } from './imports.ts';
 import { type Connections, operationRoutes, type Policies, type Reconciliations } from './operations.ts';
-import { peopleRoutes } from './people.ts';
+import { type PeopleByHand, peopleRoutes } from './people.ts';
 import { handlerOf, type Route } from './route.ts';
 import { sessionRoutes } from './session.ts';
 import { taskRoutes } from './tasks.ts';
@@ -58,6 +58,7 @@ export interface ApiParts {
   administration: AccountAdministration | null;
   signIn: SignIn;
   events: Watched;
+  byHand: PeopleByHand;
   connections(): Promise<Connections>;
   wakeUps: WakeUps;
   policy: Policy;

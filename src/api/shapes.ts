@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { conditionTypes, owners, reasons } from '../domain/conditions.ts';
 import { driftKinds } from '../domain/drift.ts';
+import { rowKinds } from '../domain/import-plan.ts';
 import { lifecycles, roles } from '../domain/person.ts';
 import { accountFunctions } from '../domain/roles.ts';
 import { taskKinds, taskStates } from '../domain/tasks.ts';
@@ -49,6 +50,40 @@ export const person = z.looseObject({
   bookingPages: z.array(z.string()),
   kept: data,
   conditions: z.array(condition),
+});
+
+/** What adding somebody by hand would mean. */
+export const byHandPlan = z.looseObject({
+  kind: z.enum(rowKinds),
+  note: nullable(z.string()),
+  personId: nullable(z.uuid()),
+  lifecycle: nullable(z.enum(lifecycles)),
+  wish: nullable(
+    z.looseObject({ role: z.enum(roles), licenses: z.array(z.string()), bookingPages: z.array(z.string()) }),
+  ),
+});
+
+/** What one source says of a person. */
+export const said = z.looseObject({
+  source: z.string(),
+  kind: nullable(z.string()),
+  externalId: nullable(z.string()),
+  userName: z.string(),
+  displayName: nullable(z.string()),
+  givenName: nullable(z.string()),
+  familyName: nullable(z.string()),
+  email: nullable(z.string()),
+  active: z.boolean(),
+  department: nullable(z.string()),
+  title: nullable(z.string()),
+  timeZone: nullable(z.string()),
+  groups: z.array(z.string()),
+  asked: z.looseObject({
+    role: nullable(z.string()),
+    licenses: z.array(z.string()),
+    bookingPages: z.array(z.string()),
+  }),
+  deletedAt: nullable(time),
 });
 
 export const historyRow = z.looseObject({

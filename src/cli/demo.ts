@@ -26,6 +26,7 @@ sources:
   - { name: entra, kind: scim, domains: [${contoso.domain}], maximumRole: Member }
   - { name: okta, kind: scim, domains: [${contoso.domain}], maximumRole: Member }
   - { name: csv, kind: csv, domains: [${contoso.domain}] }
+  - { name: console, kind: console, domains: [${contoso.domain}] }
 rules:
   - name: Everybody at Contoso
     when: { domain: ${contoso.domain} }

@@ -227,6 +227,15 @@ export async function main(argv: string[], env: NodeJS.ProcessEnv): Promise<numb
     });
 
   program
+    .command('restore')
+    .description('take a leaving back that somebody asked for, as long as the directory and the policy want the person')
+    .argument('<who>', 'userName, e-mail address, externalId or personId')
+    .action(async (who: string) => {
+      const person = (await (await api()).send('POST', `/people/${id(who)}/restore`)) as unknown as PersonShown;
+      say(`${person.displayName ?? person.userName} is ${person.lifecycle}, and is given everything again.`);
+    });
+
+  program
     .command('runs')
     .description('runs, and what waits for a decision: removals that the brake holds, plans of a changed policy')
     .argument('[run]', 'one run: who, what, and what became of it')

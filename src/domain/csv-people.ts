@@ -37,6 +37,25 @@ export interface CsvFields {
   bookingPages?: string[];
 }
 
+/** What is taken as it is written; the others are lists, or yes and no. */
+export const textColumns = [
+  'userName',
+  'email',
+  'displayName',
+  'givenName',
+  'familyName',
+  'externalId',
+  'department',
+  'division',
+  'organization',
+  'costCenter',
+  'title',
+  'userType',
+  'manager',
+  'timeZone',
+  'role',
+] as const satisfies PeopleColumn[];
+
 const guid = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
 const longest = 320;
 
@@ -78,21 +97,8 @@ export function readRow(cells: Cells): { fields: CsvFields; faults: RowFault[] }
     fault('timeZone', `«${timeZone.slice(0, 60)}» is no IANA time zone, as Europe/Berlin`);
 
   const fields: CsvFields = { userName: userName ?? '' };
-  for (const column of [
-    'email',
-    'displayName',
-    'givenName',
-    'familyName',
-    'externalId',
-    'department',
-    'division',
-    'organization',
-    'costCenter',
-    'title',
-    'userType',
-    'manager',
-    'timeZone',
-  ] as const) {
+  for (const column of textColumns) {
+    if (column === 'userName' || column === 'role') continue;
     const text = cell(column);
     if (text !== undefined) fields[column] = text;
   }

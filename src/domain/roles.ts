@@ -186,6 +186,7 @@ const everyOperator = operatorRoles;
 export const operations = {
   'people.read': op('make_reports', ...everyOperator),
   'people.provision': op('manage_users', 'operator'),
+  'people.add': op('manage_users', 'operator'),
   'people.offboard': op('manage_users', 'operator'),
   // An Administrator's decision is taken back by an Administrator.
   'people.keep': op('manage_users'),

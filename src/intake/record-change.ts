@@ -11,6 +11,7 @@ import { wishFor } from '../domain/wish.ts';
 import { UsherError } from '../errors.ts';
 import { newId } from '../ids.ts';
 import type {
+  AccessStore,
   Cause,
   CreateDecision,
   HintWay,
@@ -243,6 +244,15 @@ function turned(after: DirectoryUser, before: DirectoryUser, now: Date): Directo
     groups: before.groups,
     activeSince: after.active && (!before.active || before.deletedAt !== null) ? now : before.activeSince,
   };
+}
+
+/** Throws `source_paused` where somebody paused the source. */
+export async function mustNotPause(store: Pick<AccessStore, 'sources'>, name: string): Promise<void> {
+  if ((await store.sources()).some((source) => source.name === name && source.pausedAt))
+    throw new UsherError(
+      'source_paused',
+      `Source ${name} is paused; nothing is taken from it until somebody resumes it.`,
+    );
 }
 
 /** Only what differs, for the history. */

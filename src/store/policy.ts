@@ -44,7 +44,7 @@ export function policyStore(pool: pg.Pool): PolicyStore {
       return rows[0] ? withSourcesFrom(rows[0]) : null;
     },
 
-    async changeWish(personId, generation, change, seenReconsider, cause) {
+    async changeWish(personId, generation, change, seenReconsider, cause, action = 'wish.changed') {
       const rows = await run(
         pool,
         {
@@ -60,7 +60,7 @@ with p as (
     suspended_at = case when $3 = 'wanted' then null else suspended_at end,
     reconsider = case when reconsider = $6 then 0 else reconsider end
   where person_id = $1 and generation = $2 returning person_id
-), h as (insert into history (person_id, actor, cause, action, before, after) select person_id, $7, $8, 'wish.changed', null, jsonb_build_object('lifecycle', $3::text, 'wish', $4::jsonb) from p)
+), h as (insert into history (person_id, actor, cause, action, before, after) select person_id, $7, $8, $9, null, jsonb_build_object('lifecycle', $3::text, 'wish', $4::jsonb) from p)
 select 1 from p`,
         },
         [
@@ -72,6 +72,7 @@ select 1 from p`,
           seenReconsider,
           cause.actor,
           cause.by,
+          action,
         ],
       );
       return rows.length > 0;

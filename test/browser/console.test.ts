@@ -11,6 +11,7 @@ dedicatedMailbox: ${contoso.dedicatedMailbox}
 sources:
   - { name: scim, kind: scim, domains: [${contoso.domain}] }
   - { name: csv, kind: csv, domains: [${contoso.domain}] }
+  - { name: console, kind: console, domains: [${contoso.domain}] }
 rules: [{ name: Everybody, when: { domain: ${contoso.domain} }, licenses: [scheduled-meetings], bookingPages: ["{userName.local}"] }]
 bookingPages: { createMissing: from-template }
 leavers: { holdMinutes: 0 }

@@ -5,8 +5,7 @@
 import { createHash } from 'node:crypto';
 import { streamCsv } from '../../csv.ts';
 import type { AccountPage } from '../../domain/account.ts';
-import { correlate } from '../../domain/correlate.ts';
-import { type CsvFields, mergedFields, readRow, unusedCells, userFromFields } from '../../domain/csv-people.ts';
+import { type CsvFields, mergedFields, readRow, userFromFields } from '../../domain/csv-people.ts';
 import { foldAddress } from '../../domain/email-address.ts';
 import {
   actingKinds,
@@ -17,7 +16,6 @@ import {
   stepsByHand,
 } from '../../domain/import-plan.ts';
 import { type PeopleColumn, peopleColumns } from '../../domain/people-columns.ts';
-import type { DirectoryUser, Wish } from '../../domain/person.ts';
 import type { Policy } from '../../domain/policy.ts';
 import { asUsherError, type ErrorCode, UsherError } from '../../errors.ts';
 import { newId } from '../../ids.ts';
@@ -29,13 +27,13 @@ import type {
   ImportRow,
   ImportStore,
   IntakeStore,
-  RowSight,
   SchedulingAccount,
 } from '../../ports.ts';
-import { changedBy, changeFor, decideCreate, difference, type Hints } from '../record-change.ts';
+import { type DecideBy, decideRow, isSame, notUsed } from '../decide-row.ts';
+import { changedBy, changeFor, decideCreate, difference, type Hints, mustNotPause } from '../record-change.ts';
 
 export interface ImporterParts {
-  store: ImportStore & IntakeStore & Pick<AccessStore, 'touch'>;
+  store: ImportStore & IntakeStore & Pick<AccessStore, 'touch' | 'sources'>;
   account: Pick<SchedulingAccount, 'pagesNamed' | 'findById' | 'licenseCounts' | 'capabilities' | 'pace'>;
   policy: Policy;
   hints: Hints;
@@ -43,7 +41,6 @@ export interface ImporterParts {
   now: () => Date;
 }
 
-const notUsed = ': not used';
 const mostBytes = 104_857_600;
 const batch = 200;
 const applyTogether = 100;
@@ -77,6 +74,7 @@ export function openImporter(parts: ImporterParts) {
     /** Reads the whole table into a plan; nothing else is written. */
     async plan(name: string, bytes: AsyncIterable<Buffer>, by: string): Promise<Import> {
       const source = csvSource(policy);
+      await mustNotPause(store, source.name);
       const importId = await store.beginImport(source.name, name, policy.version, by);
       try {
         await read(importId, source.name, bytes);
@@ -154,6 +152,12 @@ export function openImporter(parts: ImporterParts) {
   }
 
   async function planRows(source: string, rows: RawRow[], seen: Map<string, number>): Promise<NewRow[]> {
+    const by: DecideBy = {
+      policy,
+      source: csvSource(policy),
+      namesInParts: parts.account.capabilities.namesInParts,
+      now: parts.now,
+    };
     const read = rows.map(({ line, cells, fault }) => {
       const { fields, faults } = readRow(cells as Partial<Record<PeopleColumn, string>>);
       if (fault) faults.push({ column: 'row', reason: fault, suggestion: null });
@@ -205,92 +209,8 @@ export function openImporter(parts: ImporterParts) {
               .filter(Boolean)
               .join('; ') || null,
         };
-      return { ...row, ...decideRow(fields, user, sight, source) };
+      return { ...row, ...decideRow(by, fields, user, sight) };
     });
-  }
-
-  /** One row against what is known; pure but for the clock. */
-  function decideRow(fields: CsvFields, user: DirectoryUser, sight: RowSight, source: string): Partial<NewRow> {
-    if (sight.own) {
-      const { stored, all } = sight.own;
-      const resource = mergedFields(stored.resource, fields);
-      const seenRow = {
-        personId: stored.personId,
-        resourceId: stored.resourceId,
-        version: stored.version,
-        generation: all.person.generation,
-      };
-      if (JSON.stringify(sorted(resource)) === JSON.stringify(sorted(stored.resource)))
-        return { ...seenRow, kind: 'unchanged', lifecycle: all.person.lifecycle };
-      const after = userFromFields(resource, { source, resourceId: stored.resourceId, activeSince: parts.now() });
-      const change = changedBy(all, after, policy, parts.now());
-      const faulty = faultOfWish(change.wish, change.lifecycle, parts.account.capabilities.namesInParts);
-      if (faulty) return { kind: 'faulty', note: faulty };
-      const leaves = all.person.lifecycle === 'wanted' && change.lifecycle !== 'wanted';
-      return {
-        ...seenRow,
-        kind: leaves ? 'leaver' : 'changed',
-        note: leaves
-          ? 'leaves: sign-in ends at once, the rest after the hold and the brake'
-          : [
-              Object.keys(resource)
-                .filter((key) => JSON.stringify(resource[key]) !== JSON.stringify(stored.resource[key]))
-                .join(', '),
-              unused(change.wish, fields),
-            ]
-              .filter(Boolean)
-              .join('. '),
-        fields,
-        lifecycle: change.lifecycle,
-        wish: short(change.wish),
-      };
-    }
-    if (fields.active === false)
-      return { kind: 'unchanged', note: 'not known here, and not active: there is nothing to take' };
-    const correlation = correlate(user, sight.candidates, csvSource(policy));
-    if (correlation.kind === 'ambiguous')
-      return {
-        kind: 'ambiguous',
-        note: `could be ${correlation.personIds.length} people: ${correlation.personIds.join(', ')}. Give the row the externalId (object id) of the one who is meant.`,
-      };
-    const known = correlation.kind === 'link' ? sight.people.get(correlation.personId) : undefined;
-    if (known) {
-      const change = changeFor([...known.users, user], known.person, policy, user);
-      return {
-        kind: 'known',
-        note: [
-          `known from ${[...new Set(known.users.filter((one) => !one.deletedAt).map((one) => one.source))].join(', ') || 'before'}`,
-          unused(change.wish, fields),
-        ]
-          .filter(Boolean)
-          .join('. '),
-        fields,
-        personId: known.person.personId,
-        generation: known.person.generation,
-        lifecycle: change.lifecycle,
-        wish: short(change.wish),
-      };
-    }
-    const change = changeFor([user], null, policy, user);
-    const faulty = faultOfWish(change.wish, change.lifecycle, parts.account.capabilities.namesInParts);
-    if (faulty) return { kind: 'faulty', note: faulty };
-    return {
-      kind: 'new',
-      note:
-        change.lifecycle === 'wanted'
-          ? unused(change.wish, fields)
-          : 'no rule of the policy matches: written down, and nothing is made of it',
-      fields,
-      lifecycle: change.lifecycle,
-      wish: short(change.wish),
-    };
-  }
-
-  function unused(wish: Wish | null, fields: CsvFields): string | null {
-    const rule = policy.rules.find(({ name }) => name === wish?.rule);
-    const columns = rule && wish ? unusedCells(rule, wish, fields) : [];
-    if (columns.length === 0) return null;
-    return `${columns.join(' and ')}${notUsed}, because rule «${rule?.name}» says it for everybody. To use the column, an operator writes ${columns.map((column) => `${column}: from-directory`).join(' and ')} in the rule.`;
   }
 
   async function applyRows(of: Import, rows: ImportRow[], cause: Cause): Promise<void> {
@@ -381,7 +301,7 @@ export function openImporter(parts: ImporterParts) {
     const { stored, all } = found;
     const resource = mergedFields(stored.resource, fields);
     // As it was wished already: this very row, before its settling was lost.
-    if (JSON.stringify(sorted(resource)) === JSON.stringify(sorted(stored.resource))) return stored.personId;
+    if (isSame(resource, stored.resource)) return stored.personId;
     if (stored.version !== row.version || all.person.generation !== row.generation)
       throw new Stale('The person changed since the plan was made.');
     const user = userFromFields(resource, {
@@ -416,9 +336,7 @@ export function openImporter(parts: ImporterParts) {
     const own = (await store.rowSights([user]))[0]?.own;
     if (!own) return false;
     row.personId = own.stored.personId;
-    return (
-      JSON.stringify(sorted(mergedFields(own.stored.resource, fields))) === JSON.stringify(sorted(own.stored.resource))
-    );
+    return isSame(mergedFields(own.stored.resource, fields), own.stored.resource);
   }
 
   function hint(personId: string, lifecycle: string): void {
@@ -431,22 +349,6 @@ export function openImporter(parts: ImporterParts) {
 }
 
 class Stale extends Error {}
-
-const short = (wish: Wish | null): NewRow['wish'] =>
-  wish && { licenses: wish.licenses, bookingPages: wish.bookingPages, role: wish.role };
-
-const sorted = (value: Record<string, unknown>) =>
-  Object.entries(value)
-    .filter(([, entry]) => entry !== null && entry !== undefined)
-    .sort(([a], [b]) => (a < b ? -1 : 1));
-
-function faultOfWish(wish: Wish | null, lifecycle: string, namesInParts: boolean): string | null {
-  if (lifecycle !== 'wanted' || !wish) return null;
-  const missing = namesInParts ? (['givenName', 'familyName'] as const).filter((field) => !wish[field]?.trim()) : [];
-  if (missing.length > 0)
-    return `${missing.join(' and ')}: the account needs a first and a last name in columns of their own. Add the ${missing.length === 1 ? 'column' : 'columns'}.`;
-  return wish.faults.length > 0 ? wish.faults.join(' ') : null;
-}
 
 const asleep: ErrorCode[] = ['throttled', 'account_unavailable', 'account_connection_down', 'plan_has_no_api'];
 

@@ -1,0 +1,151 @@
+/** People whom an administrator adds by hand: a source like any other, beside those that come by themselves. */
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { contoso } from '../../src/sandbox/contoso.ts';
+import { eventually, scimUser, startUsher, type Usher } from '../ground/usher.ts';
+
+const sources = `sources: [{ name: scim, kind: scim, domains: [${contoso.domain}] }, { name: console, kind: console, domains: [${contoso.domain}] }]`;
+const policy = `
+account: { kind: builtin, pools: { scheduled-meetings: 20 } }
+dedicatedMailbox: ${contoso.dedicatedMailbox}
+${sources}
+rules: [{ name: Everybody, when: { domain: ${contoso.domain} }, licenses: [scheduled-meetings], bookingPages: ["{userName.local}"] }]
+bookingPages: { createMissing: from-template }
+leavers: { holdMinutes: 0 }
+brake: { maxRemovals: 100, maxPercent: 100 }
+`;
+
+let usher: Usher;
+const at = (local: string) => `${local}@${contoso.domain}`;
+const person = async (local: string) => (await usher.api('GET', `/people/${at(local)}`)).body;
+const becomes = (local: string, lifecycle: string) =>
+  eventually(
+    () => person(local),
+    (shown) => shown.lifecycle === lifecycle && (lifecycle !== 'wanted' || shown.ready),
+  );
+
+beforeAll(async () => {
+  usher = await startUsher({ policy });
+}, 60_000);
+afterAll(() => usher.close());
+
+test('somebody added by hand is shown as a plan first, and is Ready as anybody is', async () => {
+  const wished = { email: at('ana.ruiz'), givenName: 'Ana', familyName: 'Ruiz', department: 'Advisory' };
+  const plan = await usher.api('POST', '/people', { ...wished, plan: true });
+  expect(plan.status).toBe(200);
+  expect(plan.body).toMatchObject({
+    kind: 'new',
+    lifecycle: 'wanted',
+    wish: { role: 'Member', licenses: ['scheduled-meetings'], bookingPages: ['ana.ruiz'] },
+  });
+  expect((await usher.api('GET', '/people')).body.total).toBe(0);
+
+  const added = await usher.api('POST', '/people', wished);
+  expect(added.status).toBe(201);
+  expect(added.body).toMatchObject({ source: 'console', displayName: 'Ana Ruiz', rule: 'Everybody' });
+  await becomes('ana.ruiz', 'wanted');
+  expect((await usher.api('GET', `/people/${at('ana.ruiz')}/sources`)).body.items).toMatchObject([
+    { source: 'console', kind: 'console', department: 'Advisory', active: true, deletedAt: null },
+  ]);
+  expect((await usher.api('GET', '/sources')).body.items).toContainEqual(
+    expect.objectContaining({ name: 'console', lastHeardAt: expect.any(String) }),
+  );
+});
+
+test('whoever is known is not added twice, and whoever no rule wants is told so before', async () => {
+  expect((await usher.api('POST', '/people', { email: at('ana.ruiz') })).status).toBe(409);
+  expect((await usher.api('POST', '/people', { email: at('ana.ruiz'), plan: true })).body).toMatchObject({
+    kind: 'unchanged',
+  });
+  expect((await usher.api('POST', '/people', { email: 'ana@fabrikam.com', plan: true })).body).toMatchObject({
+    kind: 'new',
+    lifecycle: 'out_of_scope',
+    note: expect.stringContaining('no rule of the policy matches'),
+  });
+  const wrong = await usher.api('POST', '/people', { email: 'ana@contoso,com', timeZone: 'Mars/Base' });
+  expect(wrong.status).toBe(400);
+  expect(wrong.body.detail).toContain('email: «ana@contoso,com» is no e-mail address; perhaps ana@contoso.com');
+  expect(wrong.body.detail).toContain('timeZone: «Mars/Base» is no IANA time zone');
+  expect((await usher.api('POST', '/people', {})).body.detail).toContain('userName: is empty');
+  expect((await usher.api('POST', '/people', { email: at('x'), nickName: 'X' })).status).toBe(400);
+});
+
+test('what was said by hand is changed by hand, and cleared; what a directory said is changed there', async () => {
+  const changed = await usher.api('PATCH', `/people/${at('ana.ruiz')}`, {
+    displayName: 'Ana M. Ruiz',
+    department: null,
+  });
+  expect(changed.body.displayName).toBe('Ana M. Ruiz');
+  await eventually(
+    async () => (await usher.api('GET', `/account/users/${changed.body.accountUserId}`)).body.name,
+    (name) => name === 'Ana M. Ruiz',
+  );
+  const [said] = (await usher.api('GET', `/people/${at('ana.ruiz')}/sources`)).body.items;
+  expect(said).toMatchObject({ department: null, givenName: 'Ana', userName: at('ana.ruiz') });
+
+  await usher.scim('POST', '/Users', scimUser('bjorn.akesson'));
+  const refused = await usher.api('PATCH', `/people/${at('bjorn.akesson')}`, { displayName: 'B' });
+  expect(refused.status).toBe(409);
+  expect(refused.body.detail).toContain('comes from scim');
+
+  // A new address, for somebody who goes by it: still the same person.
+  const { personId } = await person('ana.ruiz');
+  expect((await usher.api('PATCH', `/people/${personId}`, { email: at('hoa.dang') })).body).toMatchObject({
+    personId,
+    userName: at('hoa.dang'),
+  });
+  expect((await usher.api('PATCH', `/people/${personId}`, { email: at('bjorn.akesson') })).status).not.toBe(500);
+  await usher.api('PATCH', `/people/${personId}`, { email: at('ana.ruiz') });
+  await becomes('ana.ruiz', 'wanted');
+});
+
+test('one whom the directory sends, too, stays one person', async () => {
+  const { personId } = await person('ana.ruiz');
+  await usher.scim('POST', '/Users', scimUser('ana.ruiz'));
+  expect((await person('ana.ruiz')).personId).toBe(personId);
+  expect((await usher.api('GET', `/people/${personId}/sources`)).body.items).toHaveLength(2);
+  expect((await usher.api('POST', '/people', { email: at('bjorn.akesson'), plan: true })).body).toMatchObject({
+    kind: 'known',
+    note: 'known from scim',
+  });
+});
+
+test('a leaving by hand is taken back as long as the directory wants the person', async () => {
+  await becomes('bjorn.akesson', 'wanted');
+  const { accountUserId } = await person('bjorn.akesson');
+  const nothing = await usher.api('POST', `/people/${at('bjorn.akesson')}/restore`);
+  expect(nothing.status).toBe(409);
+  await usher.api('POST', `/people/${at('bjorn.akesson')}/offboard`);
+  await becomes('bjorn.akesson', 'suspended');
+  const back = await usher.api('POST', `/people/${at('bjorn.akesson')}/restore`);
+  expect(back.body).toMatchObject({ lifecycle: 'wanted', leave: null });
+  expect((await becomes('bjorn.akesson', 'wanted')).accountUserId).toBe(accountUserId);
+  const history = (await usher.api('GET', `/people/${at('bjorn.akesson')}/history`)).body.items;
+  expect(history.map(({ action }: { action: string }) => action)).toContain('person.restored');
+
+  const { body } = await usher.scim('GET', `/Users?filter=userName eq "${at('bjorn.akesson')}"`, undefined);
+  await usher.scim('PATCH', `/Users/${body.Resources[0].id}`, {
+    schemas: ['urn:ietf:params:scim:api:messages:2.0:PatchOp'],
+    Operations: [{ op: 'replace', path: 'active', value: false }],
+  });
+  await becomes('bjorn.akesson', 'suspended');
+  const refused = await usher.api('POST', `/people/${at('bjorn.akesson')}/restore`);
+  expect(refused.status).toBe(409);
+  expect(refused.body.detail).toContain('Source scim says that this person is not active');
+});
+
+test('a paused source takes nobody; a policy without one says what to add', async () => {
+  await usher.api('POST', '/sources/console/pause');
+  const paused = await usher.api('POST', '/people', { email: at('chidi.okafor') });
+  expect(paused.status).toBe(503);
+  expect((await usher.api('POST', '/people', { email: at('chidi.okafor'), plan: true })).body.kind).toBe('new');
+  await usher.api('POST', '/sources/console/resume');
+
+  const without = await startUsher({ policy: policy.replace(sources, '') });
+  try {
+    const refused = await without.api('POST', '/people', { email: at('ana.ruiz') });
+    expect(refused.status).toBe(400);
+    expect(refused.body.detail).toContain('{ name: console, kind: console, domains: [contoso.com] }');
+  } finally {
+    await without.close();
+  }
+}, 60_000);
