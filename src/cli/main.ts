@@ -219,20 +219,13 @@ export async function main(argv: string[], env: NodeJS.ProcessEnv): Promise<numb
     .command('offboard')
     .description('a leaver: sign-in ends at once where the account can, the rest follows after the hold and the brake')
     .argument('<who>', 'userName, e-mail address, externalId or personId')
-    .action(async (who: string) => {
-      const person = (await (await api()).send('POST', `/people/${id(who)}/offboard`)) as unknown as PersonShown;
+    .option('--undo', 'take it back, as long as the directory and the policy want the person')
+    .action(async (who: string, options: { undo?: boolean }) => {
+      const act = options.undo ? 'restore' : 'offboard';
+      const person = (await (await api()).send('POST', `/people/${id(who)}/${act}`)) as unknown as PersonShown;
       say(
         `${person.displayName ?? person.userName} is ${person.lifecycle}. «usher status ${person.userName}» shows how it goes on.`,
       );
-    });
-
-  program
-    .command('restore')
-    .description('take a leaving back that somebody asked for, as long as the directory and the policy want the person')
-    .argument('<who>', 'userName, e-mail address, externalId or personId')
-    .action(async (who: string) => {
-      const person = (await (await api()).send('POST', `/people/${id(who)}/restore`)) as unknown as PersonShown;
-      say(`${person.displayName ?? person.userName} is ${person.lifecycle}, and is given everything again.`);
     });
 
   program
