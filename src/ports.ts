@@ -378,6 +378,8 @@ export interface PeopleQuery {
   ready?: boolean | undefined;
   limit: number;
   cursor?: string | undefined;
+  /** Instead of a cursor: so many are passed over, for whoever jumps into the middle of a list. */
+  offset?: number | undefined;
 }
 
 export interface ShownPerson extends ShownAs {

@@ -46,6 +46,8 @@ const peopleQuery = z.strictObject({
   ready: z.enum(['true', 'false']).optional(),
   limit,
   cursor: z.string().max(2000).optional(),
+  /** Into the middle of the list; `cursor` is steadier where everybody is read. */
+  offset: z.coerce.number().int().min(0).max(10_000_000).optional(),
 });
 const historyQuery = z.strictObject({ limit, before });
 const line = z.string().trim().min(1).max(320);

@@ -48,7 +48,8 @@ export const person = z.looseObject({
   rule: nullable(z.string()),
   licenses: z.array(z.string()),
   bookingPages: z.array(z.string()),
-  kept: data,
+  kept: z.record(z.string(), z.looseObject({ by: z.string(), at: time })),
+  leave: nullable(z.looseObject({ cause: z.string(), source: z.string(), witness: z.string(), since: nullable(time) })),
   conditions: z.array(condition),
 });
 

@@ -3,6 +3,8 @@ import type { z } from 'zod';
 import type * as shapes from '../api/shapes.ts';
 
 export type Person = z.output<typeof shapes.person>;
+export type ByHandPlan = z.output<typeof shapes.byHandPlan>;
+export type Said = z.output<typeof shapes.said>;
 export type Condition = z.output<typeof shapes.condition>;
 export type Summary = z.output<typeof shapes.summary>;
 export type ReadinessDay = z.output<typeof shapes.readinessDay>;
@@ -46,15 +48,23 @@ export class Problem extends Error {
 
 type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
-export async function call<T>(method: Method, path: string, body?: unknown, type = 'application/json'): Promise<T> {
+export async function call<T>(
+  method: Method,
+  path: string,
+  body?: unknown,
+  { type = 'application/json', signal }: { type?: string; signal?: AbortSignal } = {},
+): Promise<T> {
   let response: Response;
   try {
     response = await fetch(`/api/v1${path}`, {
       method,
+      ...(signal ? { signal } : {}),
       headers: { Accept: 'application/json', ...(body === undefined ? {} : { 'Content-Type': type }) },
       ...(body === undefined ? {} : { body: body instanceof Blob ? body : JSON.stringify(body) }),
     });
-  } catch {
+  } catch (error) {
+    // Nobody waits for it any more.
+    if (signal?.aborted) throw error;
     throw new Problem(0, { code: 'offline' });
   }
   if (response.status === 401) {
@@ -68,7 +78,8 @@ export async function call<T>(method: Method, path: string, body?: unknown, type
   return read as T;
 }
 
-export const get = <T>(path: string): Promise<T> => call<T>('GET', path);
+export const get = <T>(path: string, signal?: AbortSignal): Promise<T> =>
+  call<T>('GET', path, undefined, signal ? { signal } : {});
 export const post = <T>(path: string, body: unknown = {}): Promise<T> => call<T>('POST', path, body);
 
 /** What of these is set, as a query. */

@@ -64,7 +64,7 @@ function gather(client: QueryClient): (...keys: string[][]) => void {
   };
 }
 
-/** A list that somebody has scrolled far down, or a report of thousands, is not read anew at each change: it is when one comes back to it. */
+/** A long list is not read anew at each change: it is when one comes back to it. */
 function isSmall({ state }: Query): boolean {
   const { pages, items } = (state.data ?? {}) as { pages?: unknown[]; items?: unknown[] };
   return (pages?.length ?? 0) <= 2 && (items?.length ?? 0) <= 500;

@@ -61,6 +61,7 @@ export function adminStore({ pool, kysely }: Database): AdminStore {
         const after = query.cursor ? readCursor(query.cursor) : null;
         if (after)
           page = page.where((eb) => eb(eb.refTuple('user_name', 'person_id'), '>', eb.tuple(after[0], after[1])));
+        if (query.offset) page = page.offset(query.offset);
         const rows = (await page.execute()) as unknown as PersonRow[];
         const items = rows.slice(0, query.limit);
         const last = items.at(-1);

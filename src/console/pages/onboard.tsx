@@ -20,7 +20,7 @@ function useUpload() {
   const client = useQueryClient();
   const upload = useMutation({
     mutationFn: ({ name, bytes }: { name: string; bytes: Blob }) =>
-      call<Import>('POST', `/imports${query({ name })}`, bytes, 'text/csv'),
+      call<Import>('POST', `/imports${query({ name })}`, bytes, { type: 'text/csv' }),
     onSettled: () => client.invalidateQueries({ queryKey: ['imports'] }),
   });
   const send = (name: string, bytes: Blob): void =>

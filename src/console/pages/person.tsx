@@ -1,6 +1,7 @@
 /** One person: the four steps with evidence, reason and who acts; run them now; what was done, and what the provider sent. */
-import { Badge, Button } from '@fluentui/react-components';
+import { Badge, Button, Input, Select } from '@fluentui/react-components';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { type ReactNode, useState } from 'react';
 import { Link } from 'wouter';
 import {
   type AccountUser,
@@ -14,10 +15,13 @@ import {
   type LoggedRequest,
   type Permission,
   type Person,
+  Problem,
   type ProvisionResult,
   post,
   query,
+  type Said,
 } from '../api.ts';
+import { EditByHand } from '../parts/by-hand.tsx';
 import { Instructions } from '../parts/instructions.tsx';
 import { useMay } from '../parts/session.ts';
 import { Asked, Code, Empty, Fault, Mark, Page, Told } from '../parts/shown.tsx';
@@ -44,7 +48,7 @@ export function PersonPage({ who }: { who: string }) {
 }
 
 function Shown({ person, title }: { person: Person; title: string }) {
-  const { t, named } = useWords();
+  const { t, named, time } = useWords();
   const client = useQueryClient();
   const mayAct = useMay('operator');
   const mayTakeBack = useMay();
@@ -57,6 +61,11 @@ function Shown({ person, title }: { person: Person; title: string }) {
     mutationFn: () => post(`/people/${person.personId}/offboard`),
     onSettled: () => client.invalidateQueries(),
   });
+  const restore = useMutation({
+    mutationFn: () => post(`/people/${person.personId}/restore`),
+    onSettled: () => client.invalidateQueries(),
+  });
+  const isLeaving = !['wanted', 'out_of_scope'].includes(person.lifecycle);
   const delegation = person.conditions.find(({ type }) => type === 'Delegation');
   return (
     <Page
@@ -88,8 +97,24 @@ function Shown({ person, title }: { person: Person; title: string }) {
             />
           </>
         ) : null}
+        {mayAct && isLeaving ? (
+          <Sure
+            label={t('person.restore')}
+            text={t('person.restoreSure')}
+            disabled={restore.isPending}
+            run={() => restore.mutate()}
+          />
+        ) : null}
       </div>
-      {run.isError || offboard.isError ? <Fault error={run.error ?? offboard.error} /> : null}
+      {person.leave && isLeaving ? (
+        <p>
+          {t('person.leaves', { time: time(person.leave.since), reason: named('reason', person.leave.cause) })}{' '}
+          {person.lifecycle === 'held' ? <Link href="/runs">{t('runs.decide')}</Link> : null}
+        </p>
+      ) : null}
+      {run.isError || offboard.isError || restore.isError ? (
+        <Fault error={run.error ?? offboard.error ?? restore.error} />
+      ) : null}
       {run.data ? <Results result={run.data} plan={run.variables === true} /> : null}
       <div className="cards">
         <section className="card wide" aria-labelledby="steps">
@@ -103,12 +128,73 @@ function Shown({ person, title }: { person: Person; title: string }) {
         {delegation && delegation.status !== 'true' && person.lifecycle === 'wanted' && person.email ? (
           <Instructions email={person.email} />
         ) : null}
+        <Sources personId={person.personId} mayEdit={mayAct} />
         <Account person={person} mayAct={mayTakeBack} />
         <Permissions person={person} />
         <History personId={person.personId} />
         {mayReadRequests ? <Requests personId={person.personId} /> : null}
       </div>
     </Page>
+  );
+}
+
+const attributes = ['email', 'givenName', 'familyName', 'department', 'title', 'timeZone', 'externalId'] as const;
+
+/** Each source with what it says; what somebody said by hand is changed here. */
+function Sources({ personId, mayEdit }: { personId: string; mayEdit: boolean }) {
+  const { t, time } = useWords();
+  const [editing, setEditing] = useState<Said | null>(null);
+  const said = useQuery({
+    queryKey: ['person', personId, 'sources'],
+    queryFn: () => get<Items<Said>>(`/people/${personId}/sources`),
+  });
+  const stateOf = (one: Said): string => {
+    if (one.deletedAt) return t('person.deleted', { time: time(one.deletedAt) });
+    return t(one.active ? 'person.active' : 'person.inactive');
+  };
+  return (
+    <section className="card" aria-labelledby="said">
+      <h2 id="said">{t('person.said')}</h2>
+      <Asked of={said}>
+        {({ items }) =>
+          items.map((one) => (
+            <div key={one.source}>
+              <h3 className="between">
+                {t('person.saidBy', { source: one.source, state: stateOf(one) })}
+                {mayEdit && one.kind === 'console' && !one.deletedAt ? (
+                  <Button size="small" onClick={() => setEditing(one)}>
+                    {t('edit')}
+                  </Button>
+                ) : null}
+              </h3>
+              <dl className="data">
+                {attributes
+                  .filter((name) => one[name])
+                  .map((name) => (
+                    <Fact
+                      key={name}
+                      name={name === 'externalId' ? name : name === 'email' ? t('email') : t(`fields.${name}`)}
+                    >
+                      {one[name]}
+                    </Fact>
+                  ))}
+                {one.groups.length > 0 ? <Fact name={t('person.groups')}>{one.groups.join(', ')}</Fact> : null}
+              </dl>
+            </div>
+          ))
+        }
+      </Asked>
+      <EditByHand personId={personId} said={editing} close={() => setEditing(null)} />
+    </section>
+  );
+}
+
+function Fact({ name, children }: { name: string; children: ReactNode }) {
+  return (
+    <div style={{ display: 'contents' }}>
+      <dt>{name}</dt>
+      <dd>{children}</dd>
+    </div>
   );
 }
 
@@ -139,10 +225,9 @@ function Step({ condition }: { condition: Condition }) {
             <summary>{t('person.evidence')}</summary>
             <dl className="data">
               {evidence.map(([name, value]) => (
-                <div key={name} style={{ display: 'contents' }}>
-                  <dt>{name}</dt>
-                  <dd>{typeof value === 'string' ? value : JSON.stringify(value)}</dd>
-                </div>
+                <Fact key={name} name={name}>
+                  {typeof value === 'string' ? value : JSON.stringify(value)}
+                </Fact>
               ))}
             </dl>
           </details>
@@ -184,7 +269,7 @@ function Results({ result, plan }: { result: ProvisionResult; plan: boolean }) {
 }
 
 function Account({ person, mayAct }: { person: Person; mayAct: boolean }) {
-  const { t } = useWords();
+  const { t, time } = useWords();
   const client = useQueryClient();
   const id = person.accountUserId;
   const user = useQuery({
@@ -222,6 +307,7 @@ function Account({ person, mayAct }: { person: Person; mayAct: boolean }) {
           <dd>{user.data.timeZone ?? '–'}</dd>
         </dl>
       ) : null}
+      {user.data && mayAct ? <EditUser user={user.data} /> : null}
       <h3>{t('pages')}</h3>
       {pages.data?.items.length === 0 ? <Empty>{t('person.noPages')}</Empty> : null}
       <ul className="plain">
@@ -236,9 +322,11 @@ function Account({ person, mayAct }: { person: Person; mayAct: boolean }) {
         <>
           <h3>{t('person.kept')}</h3>
           <ul className="plain">
-            {Object.keys(person.kept).map((key) => (
+            {Object.entries(person.kept).map(([key, { by, at }]) => (
               <li key={key} className="between">
-                {key}
+                <span>
+                  {key} <span className="muted">{t('person.keptBy', { who: by, time: time(at) })}</span>
+                </span>
                 {mayAct ? (
                   <Button size="small" onClick={() => takeBack.mutate(key)}>
                     {t('person.takeBack')}
@@ -250,6 +338,90 @@ function Account({ person, mayAct }: { person: Person; mayAct: boolean }) {
         </>
       ) : null}
     </section>
+  );
+}
+
+const userFields = ['name', 'email', 'timeZone'] as const;
+
+/** What a rule manages is refused first, with the rule's name; then it can be kept by hand. */
+function EditUser({ user }: { user: AccountUser }) {
+  const { t } = useWords();
+  const client = useQueryClient();
+  const before = { name: user.name, email: user.email, timeZone: user.timeZone ?? '', role: user.role };
+  const [value, setValue] = useState<typeof before | null>(null);
+  const save = useMutation({
+    mutationFn: ({ to, keepByHand }: { to: typeof before; keepByHand: boolean }) => {
+      const changed = Object.entries(to).filter(([name, text]) => text !== before[name as keyof typeof before]);
+      return call('PATCH', `/account/users/${user.accountUserId}`, {
+        ...Object.fromEntries(changed.map(([name, text]) => [name, text.trim() || null])),
+        keepByHand,
+      });
+    },
+    onSuccess: () => {
+      setValue(null);
+      return client.invalidateQueries();
+    },
+  });
+  if (!value)
+    return (
+      <p>
+        <Button
+          size="small"
+          onClick={() => {
+            save.reset();
+            setValue(before);
+          }}
+        >
+          {t('edit')}
+        </Button>
+      </p>
+    );
+  const isManaged = save.error instanceof Problem && save.error.code === 'managed_by_rule';
+  const set = (name: keyof typeof before, text: string): void => {
+    save.reset();
+    setValue({ ...value, [name]: text });
+  };
+  const names = { name: t('users.name'), email: t('email'), timeZone: t('person.timeZone') };
+  return (
+    <form
+      className="below"
+      onSubmit={(event) => {
+        event.preventDefault();
+        save.mutate({ to: value, keepByHand: false });
+      }}
+    >
+      {userFields.map((name) => (
+        <label className="field" key={name}>
+          {names[name]}
+          <Input
+            required={name !== 'timeZone'}
+            value={value[name]}
+            onChange={(_event, data) => set(name, data.value)}
+          />
+        </label>
+      ))}
+      <label className="field">
+        {t('users.role')}
+        <Select value={value.role} onChange={(_event, data) => set('role', data.value)}>
+          <option>Administrator</option>
+          <option>Member</option>
+        </Select>
+      </label>
+      {save.isError ? <Fault error={save.error} /> : null}
+      <p className="tools">
+        <Button type="submit" appearance="primary" disabled={save.isPending}>
+          {t('save')}
+        </Button>
+        {isManaged ? (
+          <Button disabled={save.isPending} onClick={() => save.mutate({ to: value, keepByHand: true })}>
+            {t('person.keep')}
+          </Button>
+        ) : null}
+        <Button appearance="subtle" onClick={() => setValue(null)}>
+          {t('cancel')}
+        </Button>
+      </p>
+    </form>
   );
 }
 

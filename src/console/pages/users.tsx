@@ -1,15 +1,17 @@
-/** Everybody, however many: rows are drawn as they come into view, and asked for in pages. The address keeps the filter. */
+/** Everybody, however many: rows are drawn as they come into view, and asked for where one looks. The address keeps the filter. */
 import { Button, Checkbox, Input, Select } from '@fluentui/react-components';
-import { keepPreviousData, useInfiniteQuery, useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { keepPreviousData, useMutation, useQueries, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useVirtualizer } from '@tanstack/react-virtual';
 import { useEffect, useRef, useState } from 'react';
 import { Link, useSearchParams } from 'wouter';
 import { get, type Items, type Listed, type Person, post, query, type Source, type Summary } from '../api.ts';
+import { AddUser } from '../parts/by-hand.tsx';
 import { useMay } from '../parts/session.ts';
 import { Asked, Empty, Fault, Marks, Page } from '../parts/shown.tsx';
 import { useWords } from '../words/index.tsx';
 
 const pageSize = 200;
+const ahead = 50;
 const filters = ['filter', 'condition', 'reason', 'group', 'source', 'lifecycle', 'ready'] as const;
 type Filter = (typeof filters)[number];
 
@@ -31,22 +33,21 @@ export function Users() {
     );
   };
   const [adding, setAdding] = useState(false);
-  const [added, setAdded] = useState<string | null>(null);
+  const [added, setAdded] = useState<Person | null>(null);
   const summary = useQuery({ queryKey: ['summary'], queryFn: () => get<Summary>('/summary') });
   const sources = useQuery({ queryKey: ['sources'], queryFn: () => get<Items<Source>>('/sources') });
-  const people = useInfiniteQuery({
-    queryKey: ['people', wished],
-    queryFn: ({ pageParam }) =>
-      get<Listed<Person>>(`/people${query({ ...wished, limit: pageSize, cursor: pageParam })}`),
-    initialPageParam: null as string | null,
-    getNextPageParam: (last) => last.nextCursor,
-    placeholderData: keepPreviousData,
+  const page = (number: number) => ({
+    queryKey: ['people', wished, number],
+    queryFn: ({ signal }: { signal: AbortSignal }) =>
+      get<Listed<Person>>(`/people${query({ ...wished, limit: pageSize, offset: number * pageSize })}`, signal),
   });
+  // How many there are; the first page as well.
+  const first = useQuery({ ...page(0), placeholderData: keepPreviousData });
   const reasons = Object.entries(summary.data?.conditions[wished.condition] ?? {}).flatMap(([status, counts]) =>
     status === 'true' || typeof counts !== 'object' ? [] : Object.keys(counts as Record<string, number>),
   );
   const mayProvision = useMay('operator');
-  const mayAdd = useMay();
+  const mayAdd = useMay('operator');
   return (
     <Page title={t('users')} lead={t('users.lead')}>
       <div className="tools" role="search">
@@ -87,18 +88,16 @@ export function Users() {
       {picked.size > 0 && mayProvision ? (
         <Bulk key={[...picked].join()} personIds={[...picked]} done={() => setPicked(new Set())} />
       ) : null}
-      <Asked of={people}>
-        {(data) => (
+      <Asked of={first}>
+        {({ total }) => (
           <>
             <p role="status" className="muted">
-              {t('users.count', { count: data.pages[0]?.total ?? 0 })}
+              {t('users.count', { count: total })}
             </p>
             <Grid
-              people={data.pages.flatMap((page) => page.items)}
-              total={data.pages[0]?.total ?? 0}
-              more={() => {
-                if (people.hasNextPage && !people.isFetching && !people.isError) void people.fetchNextPage();
-              }}
+              key={JSON.stringify(wished)}
+              total={total}
+              page={page}
               picked={picked}
               pick={setPicked}
               canPick={mayProvision}
@@ -107,7 +106,13 @@ export function Users() {
           </>
         )}
       </Asked>
-      {added ? <p role="status">{t('users.added', { name: added })}</p> : null}
+      <p role="status">
+        {added ? (
+          <Link href={`/people/${added.personId}`}>
+            {t('users.added', { name: added.displayName ?? added.userName })}
+          </Link>
+        ) : null}
+      </p>
       <AddUser open={adding} close={() => setAdding(false)} added={setAdded} />
     </Page>
   );
@@ -162,29 +167,37 @@ function Pick(props: {
 const rowHeight = 52;
 
 interface GridProps {
-  people: Person[];
   total: number;
-  more(): void;
+  page(number: number): { queryKey: unknown[]; queryFn(of: { signal: AbortSignal }): Promise<Listed<Person>> };
   picked: ReadonlySet<string>;
   pick(picked: ReadonlySet<string>): void;
   canPick: boolean;
 }
 
-function Grid({ people, total, more, picked, pick, canPick }: GridProps) {
+/** Whoever drags past a thousand pages asks for a few of them. */
+const lookMs = 120;
+
+function Grid({ total, page, picked, pick, canPick }: GridProps) {
   const { t, named } = useWords();
   const frame = useRef<HTMLDivElement>(null);
   const rows = useVirtualizer({
-    count: people.length,
+    count: total,
     getScrollElement: () => frame.current,
     estimateSize: () => rowHeight,
     overscan: 12,
   });
   const shown = rows.getVirtualItems();
-  const last = shown.at(-1)?.index ?? 0;
-  useEffect(() => {
-    if (people.length < total && last >= people.length - 50) more();
-  }, [last, people.length, total, more]);
-  if (people.length === 0) return <Empty>{t('users.nobody')}</Empty>;
+  // A little ahead, so that whoever scrolls on finds it there.
+  const inView = [(shown[0]?.index ?? 0) - ahead, (shown.at(-1)?.index ?? 0) + ahead].map((index) =>
+    Math.floor(Math.min(Math.max(index, 0), Math.max(0, total - 1)) / pageSize),
+  );
+  const [from = 0, to = 0] = useThrottled(inView.join(), lookMs).split(',').map(Number);
+  const numbers = Array.from({ length: to - from + 1 }, (_one, index) => from + index);
+  const pages = useQueries({ queries: numbers.map((number) => page(number)) });
+  const at = (index: number): Person | undefined =>
+    pages[Math.floor(index / pageSize) - from]?.data?.items[index % pageSize];
+  const failed = pages.find((one) => one.isError);
+  if (total === 0) return <Empty>{t('users.nobody')}</Empty>;
   const toggle = (id: string): void => {
     const after = new Set(picked);
     if (!after.delete(id)) after.add(id);
@@ -199,74 +212,114 @@ function Grid({ people, total, more, picked, pick, canPick }: GridProps) {
     'users.conditions',
   ] as const;
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard
-    <section className="scroll tall" ref={frame} aria-label={t('users')} tabIndex={0}>
-      <div className="grid" role="table" aria-rowcount={total + 1} aria-label={t('users')}>
-        <div role="row" className="head" aria-rowindex={1}>
-          <span role="columnheader">
-            <span className="unseen">{t('users.pick')}</span>
-          </span>
-          {heads.map((key) => (
-            <span role="columnheader" key={key}>
-              {t(key)}
+    <>
+      {failed ? <Fault error={failed.error} again={() => void failed.refetch()} /> : null}
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard */}
+      <section className="scroll tall" ref={frame} aria-label={t('users')} tabIndex={0}>
+        <div className="grid" role="table" aria-rowcount={total + 1} aria-label={t('users')}>
+          <div role="row" className="head" aria-rowindex={1}>
+            <span role="columnheader">
+              <span className="unseen">{t('users.pick')}</span>
             </span>
-          ))}
+            {heads.map((key) => (
+              <span role="columnheader" key={key}>
+                {t(key)}
+              </span>
+            ))}
+          </div>
+          <div role="rowgroup" style={{ height: rows.getTotalSize(), position: 'relative' }}>
+            {shown.map(({ index, start }) => {
+              const person = at(index);
+              if (!person)
+                return (
+                  <div
+                    role="row"
+                    key={`row ${index}`}
+                    className="row"
+                    aria-rowindex={index + 2}
+                    style={{ transform: `translateY(${start}px)` }}
+                  >
+                    <span role="cell" className="muted">
+                      …
+                    </span>
+                  </div>
+                );
+              const name = person.displayName ?? person.userName;
+              const delegated = person.conditions.find(({ type }) => type === 'Delegation')?.status === 'true';
+              return (
+                <div
+                  role="row"
+                  key={person.personId}
+                  className="row"
+                  aria-rowindex={index + 2}
+                  style={{ transform: `translateY(${start}px)` }}
+                >
+                  <span role="cell">
+                    {canPick ? (
+                      <Checkbox
+                        checked={picked.has(person.personId)}
+                        onChange={() => toggle(person.personId)}
+                        aria-label={t('users.pickOne', { name })}
+                      />
+                    ) : null}
+                  </span>
+                  <span role="cell" className="cell">
+                    <Link href={`/people/${person.personId}`}>{name}</Link>
+                    <small>{person.email ?? person.userName}</small>
+                  </span>
+                  <span role="cell" className="cell">
+                    {person.role ?? '–'}
+                  </span>
+                  <span role="cell" className="cell">
+                    {delegated ? 'Exchange' : t('none')}
+                  </span>
+                  <span role="cell" className="cell">
+                    {person.conditions.find(({ type }) => type === 'License')?.status === 'true'
+                      ? person.licenses.join(', ') || t('none')
+                      : t('none')}
+                  </span>
+                  <span role="cell" className="cell">
+                    {person.ready
+                      ? t('ready')
+                      : person.lifecycle === 'wanted'
+                        ? t('users.notReady')
+                        : named('lifecycle', person.lifecycle)}
+                    {person.reason ? <small>{named('reason', person.reason)}</small> : null}
+                  </span>
+                  <span role="cell">
+                    <Marks conditions={person.conditions} />
+                  </span>
+                </div>
+              );
+            })}
+          </div>
         </div>
-        <div role="rowgroup" style={{ height: rows.getTotalSize(), position: 'relative' }}>
-          {shown.map(({ index, start }) => {
-            const person = people[index] as Person;
-            const name = person.displayName ?? person.userName;
-            const delegated = person.conditions.find(({ type }) => type === 'Delegation')?.status === 'true';
-            return (
-              <div
-                role="row"
-                key={person.personId}
-                className="row"
-                aria-rowindex={index + 2}
-                style={{ transform: `translateY(${start}px)` }}
-              >
-                <span role="cell">
-                  {canPick ? (
-                    <Checkbox
-                      checked={picked.has(person.personId)}
-                      onChange={() => toggle(person.personId)}
-                      aria-label={t('users.pickOne', { name })}
-                    />
-                  ) : null}
-                </span>
-                <span role="cell" className="cell">
-                  <Link href={`/people/${person.personId}`}>{name}</Link>
-                  <small>{person.email ?? person.userName}</small>
-                </span>
-                <span role="cell" className="cell">
-                  {person.role ?? '–'}
-                </span>
-                <span role="cell" className="cell">
-                  {delegated ? 'Exchange' : t('none')}
-                </span>
-                <span role="cell" className="cell">
-                  {person.conditions.find(({ type }) => type === 'License')?.status === 'true'
-                    ? person.licenses.join(', ') || t('none')
-                    : t('none')}
-                </span>
-                <span role="cell" className="cell">
-                  {person.ready
-                    ? t('ready')
-                    : person.lifecycle === 'wanted'
-                      ? t('users.notReady')
-                      : named('lifecycle', person.lifecycle)}
-                  {person.reason ? <small>{named('reason', person.reason)}</small> : null}
-                </span>
-                <span role="cell">
-                  <Marks conditions={person.conditions} />
-                </span>
-              </div>
-            );
-          })}
-        </div>
-      </div>
-    </section>
+      </section>
+    </>
   );
+}
+
+/** What it was, until it rests or the time is up. */
+function useThrottled(value: string, milliseconds: number): string {
+  const [slow, setSlow] = useState(value);
+  const latest = useRef(value);
+  const timer = useRef<number | undefined>(undefined);
+  useEffect(() => {
+    latest.current = value;
+    if (value === slow || timer.current !== undefined) return;
+    timer.current = window.setTimeout(() => {
+      timer.current = undefined;
+      setSlow(latest.current);
+    }, milliseconds);
+  }, [value, slow, milliseconds]);
+  useEffect(
+    () => () => {
+      window.clearTimeout(timer.current);
+      timer.current = undefined;
+    },
+    [],
+  );
+  return slow;
 }
 
 /** First what would be done, of each; then, if whoever looks says so, it. */
@@ -325,56 +378,5 @@ function Bulk({ personIds, done }: { personIds: string[]; done(): void }) {
         </ul>
       ) : null}
     </section>
-  );
-}
-
-/** The browser's own dialog: it keeps the focus inside, and gives it back. */
-function AddUser({ open, close, added }: { open: boolean; close(): void; added(name: string): void }) {
-  const { t } = useWords();
-  const client = useQueryClient();
-  const dialog = useRef<HTMLDialogElement>(null);
-  const [name, setName] = useState('');
-  const [email, setEmail] = useState('');
-  const add = useMutation({
-    mutationFn: () => post('/account/users', { name, email }),
-    onSuccess: () => {
-      added(name);
-      setName('');
-      setEmail('');
-      void client.invalidateQueries();
-      close();
-    },
-  });
-  useEffect(() => {
-    if (open) dialog.current?.showModal();
-    else dialog.current?.close();
-  }, [open]);
-  return (
-    <dialog ref={dialog} className="dialog" aria-labelledby="add" onClose={close}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          add.mutate();
-        }}
-      >
-        <h2 id="add">{t('users.add')}</h2>
-        <p>{t('users.addText')}</p>
-        <label className="field">
-          {t('users.name')}
-          <Input required value={name} onChange={(_event, data) => setName(data.value)} />
-        </label>
-        <label className="field">
-          {t('email')}
-          <Input required type="email" value={email} onChange={(_event, data) => setEmail(data.value)} />
-        </label>
-        {add.isError ? <Fault error={add.error} /> : null}
-        <p className="tools">
-          <Button onClick={close}>{t('cancel')}</Button>
-          <Button type="submit" appearance="primary" disabled={add.isPending}>
-            {t('save')}
-          </Button>
-        </p>
-      </form>
-    </dialog>
   );
 }
