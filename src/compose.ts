@@ -7,16 +7,15 @@ import { foundAccount, makePages } from './account/founding.ts';
 import { openOutbox } from './account/mails.ts';
 import { openSignIn } from './account/sign-in.ts';
 import { openEvents } from './api/events.ts';
-import type { Connections } from './api/operations.ts';
 import { type Config, ConfigError, type GraphConfig, parsePolicy } from './config.ts';
+import { openConnections } from './connections.ts';
 import { looksLikeAddress } from './domain/email-address.ts';
 import type { Policy } from './domain/policy.ts';
-import { asUsherError, UsherError } from './errors.ts';
+import { UsherError } from './errors.ts';
 import { openBatch } from './graph/batch.ts';
 import { openCalendars } from './graph/calendars.ts';
-import { type GraphClient, openGraphClient } from './graph/client.ts';
+import { openGraphClient } from './graph/client.ts';
 import { openDirectory } from './graph/directory.ts';
-import { consentLink, permissionsWanted, tryPermissions } from './graph/permissions.ts';
 import { openIdentityPlatform } from './graph/sign-in.ts';
 import { countInFlight } from './in-flight.ts';
 import { applyPlan, applyPolicy, diffPolicy, reconsiderPeople } from './intake/apply-policy.ts';
@@ -340,7 +339,7 @@ async function build(
         importer,
         byHand,
         reconciler,
-        connections: () => lookAtConnections(config, tenant?.graph ?? null),
+        connections: openConnections({ config, store, wakeUps, graph: tenant?.graph ?? null, mailer, now: Date.now }),
         policies: {
           diff: async (text) => {
             const other = readPolicyText(text);
@@ -422,38 +421,6 @@ function openTenant(config: GraphConfig, policy: Policy) {
     graph,
     calendars: openCalendars(graph, batch, policy.dedicatedMailbox ?? null),
     directory: openDirectory(graph, batch),
-  };
-}
-
-/** What the console shows of the outside. */
-async function lookAtConnections(config: Config, graph: GraphClient | null): Promise<Connections> {
-  const { policy } = config;
-  const tried =
-    config.graph && graph
-      ? await tryPermissions(graph, permissionsWanted(policy)).then(
-          (permissions) => ({ permissions, trouble: null }),
-          (error: unknown) => ({ permissions: [], trouble: asUsherError(error).message }),
-        )
-      : null;
-  const { access } = policy;
-  return {
-    account: policy.account.kind,
-    queue: config.queueUrl ? 'redis' : 'postgres',
-    mails: config.mail !== null,
-    signIn: {
-      entra: config.oidc !== null,
-      links: config.mail !== null,
-      groups: Object.fromEntries(Object.entries(access).map(([role, ids]) => [role, ids ?? []])),
-    },
-    graph:
-      config.graph && tried
-        ? {
-            tenantId: config.graph.tenantId,
-            clientId: config.graph.clientId,
-            consentLink: consentLink(config.graph),
-            ...tried,
-          }
-        : null,
   };
 }
 

@@ -461,6 +461,7 @@ export interface AdminStore {
     only: { personIds?: string[] | undefined; cause?: string | undefined },
     decidedBy: string,
   ): Promise<number | null>;
+  /** Of whoever came back meanwhile, and of those whom nobody decided in time. Answers how many are kept. */
   expireHeldRemovals(): Promise<number>;
 }
 
@@ -742,6 +743,8 @@ export interface ImportStore {
   rowSights(users: DirectoryUser[]): Promise<RowSight[]>;
   /** By personId: whether the delegation is true, false or unknown, and which licenses their users hold. */
   peopleFacts(personIds: string[]): Promise<Map<string, { delegation: string; licenses: string[] }>>;
+  /** How many of its people were Ready for the first time, in each stretch of so many seconds since the first of them; 60 stretches at most. */
+  importPace(importId: string): Promise<{ seconds: number; since: Date | null; ready: number[] }>;
   addRows(importId: string, rows: Omit<ImportRow, 'state' | 'result'>[]): Promise<void>;
   endReading(
     importId: string,
@@ -892,6 +895,8 @@ export interface NoticeStore {
   noticeSent(noticeId: string): Promise<void>;
   /** Tried again then; null: never. */
   noticeNotSent(noticeId: string, error: string, nextAt: Date | null): Promise<void>;
+  /** By channel: how many wait after a failed attempt, with the last answer. */
+  unsentNotices(): Promise<{ channel: NoticeChannel; count: number; error: string }[]>;
 }
 
 export interface Store

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { csvLine } from '../csv.ts';
 import { reasons } from '../domain/conditions.ts';
+import { mayGrant, mendedByGrant } from '../domain/delegation.ts';
 import { delegationHelp } from '../domain/delegation-help.ts';
 import { delegationScript } from '../domain/delegation-script.ts';
 import { looksLikeAddress } from '../domain/email-address.ts';
@@ -9,6 +10,7 @@ import type { Policy } from '../domain/policy.ts';
 import { UsherError } from '../errors.ts';
 import type { AdminStore, ShownPerson, WakeUps } from '../ports.ts';
 import { type Route, route } from './route.ts';
+import * as shapes from './shapes.ts';
 
 export interface DelegationParts {
   store: AdminStore;
@@ -18,19 +20,22 @@ export interface DelegationParts {
   findOne(who: string): Promise<ShownPerson>;
 }
 
-/** What an Exchange admin's script can mend. */
-const scripted = ['not_delegated', 'shared_not_delegated', 'role_too_low'] as const;
 const atOnce = 500;
 
 const reportQuery = z.strictObject({
   reason: z.enum(Object.keys(reasons) as [keyof typeof reasons]).optional(),
   format: z.enum(['json', 'csv']).default('json'),
+  /** Left out: everybody. With it, a page, and the counts of everybody. */
+  limit: z.coerce.number().int().min(1).max(500).optional(),
+  offset: z.coerce.number().int().min(0).max(10_000_000).default(0),
 });
 const scriptQuery = z.strictObject({ who: z.union([z.string(), z.array(z.string())]).optional() });
 const checkBody = z.strictObject({
   who: z.array(z.string().min(1)).min(1).max(10_000).optional(),
   all: z.boolean().default(false),
 });
+
+const grantBody = z.strictObject({ plan: z.boolean().default(false) });
 
 export function delegationRoutes({ store, wakeUps, policy, now, findOne }: DelegationParts): Route[] {
   const tag = 'Delegation';
@@ -52,21 +57,24 @@ export function delegationRoutes({ store, wakeUps, policy, now, findOne }: Deleg
     }
   }
 
+  const lookNow = (personIds: string[], isWatched: boolean): Promise<unknown> =>
+    wakeUps.hint('check-delegation', personIds.slice(0, 5000), isWatched ? 'now' : 'soon');
+
   return [
     route({
       method: 'get',
       path: '/delegation',
       tag,
-      summary: 'Whose calendar is not delegated, why, and who acts; as JSON or CSV',
+      summary: 'Whose calendar is not delegated, why, and who acts; as JSON, by pages or everybody, or CSV',
       operation: 'delegation.read',
       query: reportQuery,
       answers: {
         200: {
           description: 'The report.',
-          schema: z.looseObject({ total: z.int(), byReason: z.record(z.string(), z.int()) }),
+          schema: shapes.delegationReport,
         },
       },
-      async handle({ query: { reason, format }, response }) {
+      async handle({ query: { reason, format, limit, offset }, response }) {
         if (format === 'csv') {
           response.type('text/csv').write(`\uFEFF${csvLine(columns)}`);
           for await (const people of notDelegated(reason && [reason]))
@@ -74,11 +82,22 @@ export function delegationRoutes({ store, wakeUps, policy, now, findOne }: Deleg
           response.end();
           return;
         }
+        const head = { dedicatedMailbox: policy.dedicatedMailbox ?? null, assistedGrant: policy.assistedGrant };
+        if (limit) {
+          const [page, { conditions }] = await Promise.all([
+            store.people({ lifecycle: 'wanted', condition: 'Delegation', reason, limit, offset }),
+            store.summary(),
+          ]);
+          const { false: no = {}, unknown = {} } = conditions.Delegation ?? {};
+          const byReason: Record<string, number> = { ...no };
+          for (const [name, count] of Object.entries(unknown)) byReason[name] = (byReason[name] ?? 0) + count;
+          return { body: { ...head, total: page.total, byReason, items: page.items.map(row) } };
+        }
         const items: ReturnType<typeof row>[] = [];
         for await (const people of notDelegated(reason && [reason])) items.push(...people.map(row));
         const byReason: Record<string, number> = {};
         for (const item of items) byReason[item.reason] = (byReason[item.reason] ?? 0) + 1;
-        return { body: { dedicatedMailbox: policy.dedicatedMailbox ?? null, total: items.length, byReason, items } };
+        return { body: { ...head, total: items.length, byReason, items } };
       },
     }),
     route({
@@ -97,7 +116,7 @@ export function delegationRoutes({ store, wakeUps, policy, now, findOne }: Deleg
           );
         const people: ShownPerson[] = [];
         if (who) for (const one of [who].flat()) people.push(await findOne(one));
-        else for await (const some of notDelegated(scripted)) people.push(...some);
+        else for await (const some of notDelegated(mendedByGrant)) people.push(...some);
         const rows = people.map((person) => {
           const { identity, mailbox, name } = row(person);
           if (!identity) throw new UsherError('invalid_value', `${name} has no mailbox that could be named.`);
@@ -122,6 +141,44 @@ export function delegationRoutes({ store, wakeUps, policy, now, findOne }: Deleg
     }),
     route({
       method: 'post',
+      path: '/delegation/grant',
+      tag,
+      summary:
+        'Grant by Graph what is missing, for those for whom the policy (assistedGrant) lets Usher do it, and read it back; with plan: true only say for whom',
+      operation: 'delegation.check',
+      body: grantBody,
+      answers: {
+        200: {
+          description: 'With plan: true, how many, and the first hundred.',
+          schema: z.looseObject({ granting: z.int(), items: z.array(z.looseObject({ mailbox: z.string() })) }),
+        },
+        202: { description: 'For how many it is granted.', schema: z.looseObject({ granting: z.int() }) },
+      },
+      async handle({ body: { plan } }) {
+        if (!policy.assistedGrant.enabled)
+          throw new UsherError(
+            'invalid_value',
+            'The policy does not let Usher grant delegations. An operator writes assistedGrant: { enabled: true, pilot: [ana@contoso.com] } for a few mailboxes first, and everybody: true later; the app needs Calendars.ReadWrite.',
+          );
+        const people: ShownPerson[] = [];
+        for await (const some of notDelegated(mendedByGrant))
+          people.push(
+            ...some.filter(({ known: { person, conditions } }) =>
+              mayGrant(policy.assistedGrant, person.wish?.mailboxKeys ?? [], conditions.Delegation.reason),
+            ),
+          );
+        if (plan) return { body: { granting: people.length, items: people.slice(0, 100).map(row) } };
+        // The step grants where it may, whenever it looks.
+        const due = await store.recheckDelegation(
+          people.map(({ known }) => known.person.personId),
+          false,
+        );
+        await lookNow(due, due.length <= 20);
+        return { status: 202, body: { granting: due.length } };
+      },
+    }),
+    route({
+      method: 'post',
       path: '/delegation/check',
       tag,
       summary: 'Look again now: at those named, at all, or at those where it is not true',
@@ -133,11 +190,7 @@ export function delegationRoutes({ store, wakeUps, policy, now, findOne }: Deleg
           ? await Promise.all(who.map(async (one) => (await findOne(one)).known.person.personId))
           : null;
         const due = await store.recheckDelegation(personIds, all);
-        await wakeUps.hint(
-          'check-delegation',
-          due.slice(0, 5000),
-          personIds !== null && due.length <= 20 ? 'now' : 'soon',
-        );
+        await lookNow(due, personIds !== null && due.length <= 20);
         return { status: 202, body: { checking: due.length } };
       },
     }),

@@ -85,6 +85,24 @@ export function importRoutes({ store, policy, importer }: ImportParts): Route[] 
     }),
     route({
       method: 'get',
+      path: '/imports/{importId}/pace',
+      tag,
+      summary: 'How fast its people became Ready: how many in each stretch of so many seconds',
+      operation: 'imports.read',
+      answers: {
+        200: {
+          description: 'The stretches, from the first who was Ready on.',
+          schema: z.looseObject({
+            seconds: z.number(),
+            since: z.iso.datetime().nullable(),
+            ready: z.array(z.int()),
+          }),
+        },
+      },
+      handle: async ({ params }) => ({ body: await store.importPace((await find(params)).importId) }),
+    }),
+    route({
+      method: 'get',
       path: '/imports/{importId}/rows',
       tag,
       summary: 'The rows, with what the plan says and what became of each',

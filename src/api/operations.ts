@@ -27,6 +27,14 @@ export interface Reconciliations {
   applyPlan(planId: string, only: string[] | null, by: string): Promise<string>;
 }
 
+/** How one connection is: tried, or heard of where trying costs something. */
+export interface Health {
+  connection: 'database' | 'queue' | 'account' | 'graph' | 'mail' | 'webhook';
+  state: 'ok' | 'fault' | 'off';
+  found: string;
+  next: string | null;
+}
+
 /** What Usher is connected to, tried now. */
 export interface Connections {
   account: string;
@@ -41,6 +49,9 @@ export interface Connections {
     trouble: string | null;
     permissions: { permission: string; state: 'given' | 'missing' | 'unsure'; found: string; needed: boolean }[];
   } | null;
+  /** As the policy says. */
+  alerts: Policy['alerts'];
+  health: Health[];
 }
 
 /** What can be done with policies, beside reading the one in force. */

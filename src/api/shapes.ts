@@ -87,6 +87,24 @@ export const said = z.looseObject({
   deletedAt: nullable(time),
 });
 
+export const delegationReport = z.looseObject({
+  dedicatedMailbox: nullable(z.string()),
+  total: z.int(),
+  byReason: z.record(z.string(), z.int()),
+  assistedGrant: z.looseObject({ enabled: z.boolean(), everybody: z.boolean(), pilot: z.array(z.string()) }),
+  items: z.array(
+    z.looseObject({
+      personId: z.uuid(),
+      name: z.string(),
+      mailbox: z.string(),
+      reason: z.string(),
+      owner: z.string(),
+      message: z.string(),
+      checkedAt: z.string(),
+    }),
+  ),
+});
+
 export const historyRow = z.looseObject({
   historyId: z.string(),
   subject: z.string(),
@@ -258,6 +276,20 @@ export const connections = z.looseObject({
           needed: z.boolean(),
         }),
       ),
+    }),
+  ),
+  alerts: z.looseObject({
+    mail: z.array(z.string()),
+    webhook: nullable(z.string()),
+    heartbeatHours: z.number(),
+    seatsLow: z.int(),
+  }),
+  health: z.array(
+    z.looseObject({
+      connection: z.enum(['database', 'queue', 'account', 'graph', 'mail', 'webhook']),
+      state: z.enum(['ok', 'fault', 'off']),
+      found: z.string(),
+      next: nullable(z.string()),
     }),
   ),
 });

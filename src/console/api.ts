@@ -5,6 +5,7 @@ import type * as shapes from '../api/shapes.ts';
 export type Person = z.output<typeof shapes.person>;
 export type ByHandPlan = z.output<typeof shapes.byHandPlan>;
 export type Said = z.output<typeof shapes.said>;
+export type DelegationReport = z.output<typeof shapes.delegationReport>;
 export type Condition = z.output<typeof shapes.condition>;
 export type Summary = z.output<typeof shapes.summary>;
 export type ReadinessDay = z.output<typeof shapes.readinessDay>;

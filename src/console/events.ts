@@ -33,7 +33,7 @@ export function useEvents(enabled: boolean): 'live' | 'away' {
       source.addEventListener('import', (event) => {
         const { importId, state: now, progress } = JSON.parse(event.data) as Import;
         client.setQueryData<Import>(['import', importId], (known) => known && { ...known, state: now, progress });
-        anew(['imports']);
+        anew(['imports'], ['import', importId, 'pace']);
       });
       source.addEventListener('run', (event) =>
         anew(['runs'], ['run', (JSON.parse(event.data) as { runId: string }).runId]),

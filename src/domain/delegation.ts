@@ -64,13 +64,16 @@ export function deliveryWarning({ meetingMessages, purpose }: MailboxDelivery, w
     : null;
 }
 
+/** What a grant mends, by an Exchange admin's script or by Graph. */
+export const mendedByGrant = ['not_delegated', 'shared_not_delegated', 'role_too_low'] as const;
+
 /** Whether Usher may grant this one itself. */
 export function mayGrant(
   grant: { enabled: boolean; pilot: string[]; everybody: boolean },
   mailboxKeys: string[],
   reason: string | null,
 ): boolean {
-  if (!grant.enabled || !['not_delegated', 'shared_not_delegated', 'role_too_low'].includes(reason ?? '')) return false;
+  if (!grant.enabled || !mendedByGrant.some((one) => one === reason)) return false;
   const pilot = new Set(grant.pilot.map(foldAddress));
   return grant.everybody || mailboxKeys.some((key) => pilot.has(foldAddress(key)));
 }

@@ -255,7 +255,7 @@ export function adminStore({ pool, kysely }: Database): AdminStore {
         const expired = await client.query<{ run_id: string }>(
           `select run_id from runs where state = 'held' and expires_at <= now() for update skip locked`,
         );
-        let kept = 0;
+        let kept = await withdrawReturned(client);
         for (const row of expired.rows)
           kept += (await decideRun(client, row.run_id, 'keep', {}, 'nobody: the time to decide ran out')) ?? 0;
         return kept;
@@ -377,6 +377,19 @@ async function decideRun(
     [runId],
   );
   return ids.length;
+}
+
+/** Whoever is wanted again leaves nothing to decide. */
+async function withdrawReturned(client: pg.PoolClient): Promise<number> {
+  const { rows } = await client.query<{ run_id: string }>(
+    `update removals m set state = 'kept', decided_by = 'nobody: the person came back'
+     from people p where m.state = 'held' and p.person_id = m.person_id and p.lifecycle = 'wanted' and p.generation > m.generation returning m.run_id`,
+  );
+  await client.query(
+    `update runs r set state = 'decided' where run_id = any ($1::uuid[]) and not exists (select 1 from removals m where m.run_id = r.run_id and m.state = 'held')`,
+    [[...new Set(rows.map((row) => row.run_id))]],
+  );
+  return rows.length;
 }
 
 async function readRuns(pool: pg.Pool, runId: string | null): Promise<Run[]> {

@@ -249,6 +249,25 @@ export function importStore({ pool, lists }: Database): ImportStore {
       };
     },
 
+    async importPace(importId) {
+      const rows = await list<{ seconds: string; since: Date | null; stretch: number | null; ready: string }>(
+        lists,
+        `with r as (
+           select extract(epoch from p.first_ready_at) as at
+           from (select distinct person_id from import_rows where import_id = $1 and state = 'applied' and person_id is not null) d
+             join people p using (person_id), imports i
+           where i.import_id = $1 and p.first_ready_at >= i.created_at
+         ), s as (select min(at) as first, greatest(1, ceil((max(at) - min(at)) / 59)) as seconds from r)
+         select s.seconds, to_timestamp(s.first) as since, floor((r.at - s.first) / s.seconds)::integer as stretch, count(r.at) as ready
+         from s left join r on true group by 1, 2, 3`,
+        [importId],
+      );
+      const seconds = Number(rows[0]?.seconds ?? 1);
+      const ready: number[] = [];
+      for (const row of rows) if (row.stretch !== null) ready[row.stretch] = Number(row.ready);
+      return { seconds, since: rows[0]?.since ?? null, ready: Array.from(ready, (count) => count ?? 0) };
+    },
+
     async importRows(importId, { kind, state, after, limit }) {
       const rows = await list<RowDbRow>(
         lists,

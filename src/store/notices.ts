@@ -55,6 +55,19 @@ export function noticeStore(pool: pg.Pool): NoticeStore {
       ]);
     },
 
+    async unsentNotices() {
+      const rows = await run<{ channel: Notice['channel']; count: string; error: string | null }>(
+        pool,
+        {
+          name: 'unsent-notices',
+          text: `select channel, count(*) as count, (array_agg(last_error order by next_at desc))[1] as error
+                 from notices where state = 'waiting' and last_error is not null group by channel`,
+        },
+        [],
+      );
+      return rows.map((row) => ({ channel: row.channel, count: Number(row.count), error: row.error ?? '' }));
+    },
+
     async noticeNotSent(noticeId, error, nextAt) {
       await run(
         pool,

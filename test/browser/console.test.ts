@@ -8,6 +8,7 @@ import { eventually, scimUser, startUsher, type Usher } from '../ground/usher.ts
 const policy = `
 account: { kind: builtin, plan: paid, pools: { scheduled-meetings: 60 }, administrator: { email: ${contoso.founder} } }
 dedicatedMailbox: ${contoso.dedicatedMailbox}
+assistedGrant: { enabled: true, pilot: [jose.nunez@${contoso.domain}] }
 sources:
   - { name: scim, kind: scim, domains: [${contoso.domain}] }
   - { name: csv, kind: csv, domains: [${contoso.domain}] }
@@ -66,6 +67,10 @@ describe('signed in with the admin token', () => {
   test('the first screen of an empty installation says how to begin', async () => {
     await heading('Nobody is here yet').waitFor();
     await page.getByRole('link', { name: 'Onboard people from a table' }).waitFor();
+    const health = page.getByRole('region', { name: 'Connections' });
+    await health.getByText('not permitted: Calendars.ReadWrite').waitFor();
+    await health.getByText('Set USHER_SMTP_URL and USHER_MAIL_FROM').waitFor();
+    expect(await health.getByRole('img', { name: 'Works' }).count()).toBe(3);
     await photograph(page, 'home-empty');
   });
 
@@ -87,6 +92,7 @@ describe('signed in with the admin token', () => {
     await page.getByRole('button', { name: 'Do what this plan says' }).click();
     // Chidi's calendar is not delegated; the other two become Ready before one's eyes.
     await page.getByText('2 of 3 people are Ready').waitFor();
+    await page.getByRole('img', { name: /^Ready a minute: .* since/ }).waitFor();
     await photograph(page, 'onboard-applied');
     await page.getByRole('link', { name: 'Who is not Ready, and why' }).click();
     await page.getByRole('link', { name: 'Chidi Okafor' }).waitFor();
@@ -220,6 +226,29 @@ describe('signed in with the admin token', () => {
     await page.getByRole('button', { name: 'Take the leaving back …' }).click();
     await page.getByRole('button', { name: 'Yes: Take the leaving back' }).click();
     await page.getByRole('button', { name: 'Provision now' }).waitFor();
+  }, 60_000);
+
+  test('a delegation is granted by Usher where the policy lets it, after for whom', async () => {
+    await usher.scim('POST', '/Users', scimUser('jose.nunez'));
+    await page.getByRole('link', { name: 'Delegation', exact: true }).click();
+    // Without the permission Graph refuses, and the list says so.
+    await page.getByText('Graph refused the grant for jose.nunez').waitFor();
+    tenant.permissions.add('Calendars.ReadWrite');
+    await page.getByRole('button', { name: 'For whom would it be granted now?' }).click();
+    await page
+      .getByRole('listitem')
+      .filter({ hasText: `jose.nunez@${contoso.domain}` })
+      .waitFor();
+    expect(await violations(page)).toEqual([]);
+    await photograph(page, 'delegation-grant');
+    await page.getByRole('button', { name: 'Grant 1 now …' }).click();
+    await page.getByRole('button', { name: 'Yes: Grant 1 now' }).click();
+    await page.getByText('1 are being granted and read back').waitFor();
+    await page.getByRole('link', { name: 'jose.nunez' }).waitFor({ state: 'detached' });
+    await eventually(
+      async () => (await usher.api('GET', `/people/jose.nunez@${contoso.domain}`)).body.ready,
+      (ready) => ready,
+    );
   }, 60_000);
 
   test('what a rule manages is refused by its name, then kept by hand, then taken back', async () => {

@@ -64,6 +64,13 @@ describe('delegation', () => {
     expect(csv.trim().split('\r\n')).toHaveLength(4);
     expect((await usher.api('GET', '/delegation/instructions')).body.ways.length).toBeGreaterThanOrEqual(2);
     expect((await usher.api('GET', '/delegation/script?who=nobody@contoso.com')).status).toBe(404);
+    const second = (await usher.api('GET', '/delegation?limit=1&offset=1')).body;
+    expect(second).toMatchObject({ total: 3, byReason: report.byReason, items: [{ name: 'maeve.obrien' }] });
+    const one = (await usher.api('GET', '/delegation?limit=5&reason=no_mailbox')).body;
+    expect(one).toMatchObject({ total: 1, byReason: report.byReason, items: [{ name: 'priya.sharma' }] });
+    const refused = await usher.api('POST', '/delegation/grant', {});
+    expect(refused.status).toBe(400);
+    expect(refused.body.detail).toContain('assistedGrant: { enabled: true');
   });
 
   test('the assisted grant keeps to its pilot, and believes the calendar, not the answer', async () => {
@@ -79,6 +86,20 @@ describe('delegation', () => {
     await becomes('jose.nunez', 'false', 'not_delegated');
     const history = (await usher.api('GET', `/people/chidi.okafor@${contoso.domain}/history`)).body.items;
     expect(history.map((row: { action: string }) => row.action)).toContain('delegation.granted');
+
+    // Withdrawn by somebody: found, shown, and granted again when an admin says so.
+    user('chidi.okafor').calendarPermissions = [];
+    tenant.grants = 'lie';
+    await usher.api('POST', '/delegation/check', { all: true });
+    await becomes('chidi.okafor', 'false', 'not_delegated');
+    tenant.grants = 'work';
+    const plan = await usher.api('POST', '/delegation/grant', { plan: true });
+    expect(plan.body).toMatchObject({ granting: 1, items: [{ mailbox: `chidi.okafor@${contoso.domain}` }] });
+    expect(user('chidi.okafor').calendarPermissions).toEqual([]);
+    const others = structuredClone(user('jose.nunez').calendarPermissions);
+    expect((await usher.api('POST', '/delegation/grant', {})).body).toEqual({ granting: 1 });
+    await becomes('chidi.okafor', 'true', null);
+    expect(user('jose.nunez').calendarPermissions).toEqual(others);
 
     tenant.grants = 'lie';
     user('chidi.okafor').calendarPermissions = [];

@@ -4,6 +4,7 @@ import { useQuery } from '@tanstack/react-query';
 import { Link } from 'wouter';
 import {
   type Alert,
+  type Connections,
   get,
   type Items,
   query,
@@ -13,7 +14,7 @@ import {
   type Summary,
   type Worksheet,
 } from '../api.ts';
-import { Asked, Empty, Heard, Page, Told } from '../parts/shown.tsx';
+import { Asked, Empty, Heard, Mark, Page, Told } from '../parts/shown.tsx';
 import { useWords } from '../words/index.tsx';
 
 const order = ['Profile', 'Delegation', 'License', 'BookingPages'];
@@ -32,6 +33,7 @@ export function Home() {
             <Seats summary={counts} />
             <SourcesCard />
             <Waiting />
+            <HealthCard />
             <Days />
           </div>
         )}
@@ -41,7 +43,7 @@ export function Home() {
 }
 
 function Alerts() {
-  const { ago } = useWords();
+  const { ago, named } = useWords();
   const alerts = useQuery({ queryKey: ['alerts'], queryFn: () => get<Items<Alert>>('/alerts') });
   const standing = alerts.data?.items.filter((alert) => !alert.resolvedAt) ?? [];
   return (
@@ -49,9 +51,7 @@ function Alerts() {
       {standing.map((alert) => (
         <MessageBar key={alert.key} intent="warning" layout="multiline" className="below">
           <MessageBarBody>
-            <MessageBarTitle>
-              <Told>{alert.kind.replaceAll('_', ' ')}</Told>
-            </MessageBarTitle>
+            <MessageBarTitle>{named('alert', alert.kind)}</MessageBarTitle>
             <Told>{alert.message}</Told> ({ago(alert.raisedAt)})
           </MessageBarBody>
         </MessageBar>
@@ -231,6 +231,40 @@ function Waiting() {
           </li>
         ))}
       </ul>
+    </section>
+  );
+}
+
+/** Each connection by itself, with what mends it. */
+function HealthCard() {
+  const { t, named } = useWords();
+  const connections = useQuery({
+    queryKey: ['connections'],
+    queryFn: () => get<Connections>('/connections'),
+    refetchInterval: 60_000,
+  });
+  const status = { ok: 'true', fault: 'false', off: 'unknown' } as const;
+  return (
+    <section className="card" aria-labelledby="health">
+      <h2 id="health">{t('home.health')}</h2>
+      <Asked of={connections}>
+        {({ health }) => (
+          <ul className="plain">
+            {health.map(({ connection, state, found, next }) => (
+              <li key={connection}>
+                <Mark status={status[state]} label={named('state', state)} />{' '}
+                <strong>{named('connection', connection)}</strong>{' '}
+                <Told>
+                  <span className="muted">
+                    {found}
+                    {next ? `. ${next}` : ''}
+                  </span>
+                </Told>
+              </li>
+            ))}
+          </ul>
+        )}
+      </Asked>
     </section>
   );
 }

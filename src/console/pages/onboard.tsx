@@ -1,7 +1,7 @@
 /** A table of people: dropped, read as a plan, mended, applied, watched, stopped, gone on with. */
 import { Button, MessageBar, MessageBarBody, Select } from '@fluentui/react-components';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
-import { type DragEvent, useEffect, useRef, useState } from 'react';
+import { type DragEvent, useState } from 'react';
 import { Link, useLocation } from 'wouter';
 import { peopleColumns } from '../../domain/people-columns.ts';
 import { call, get, type Import, type ImportRow, type Items, post, query } from '../api.ts';
@@ -213,11 +213,6 @@ function Progress({ of }: { of: Import }) {
   const { rows, people, ready, conditions } = of.progress;
   const total = Object.values(rows).reduce((sum, count) => sum + count, 0);
   const done = total - rows.waiting;
-  const begun = useRef({ at: Date.now(), ready });
-  useEffect(() => {
-    if (of.state === 'applying' && begun.current.ready > ready) begun.current = { at: Date.now(), ready };
-  }, [of.state, ready]);
-  const perMinute = (ready - begun.current.ready) / ((Date.now() - begun.current.at) / 60_000);
   const bar = (share: number, label: string) => (
     <div
       className="progress"
@@ -235,16 +230,14 @@ function Progress({ of }: { of: Import }) {
       <h2 id="progress">{t('onboard.progress')}</h2>
       <p>{t('onboard.rowsDone', { done, total })}</p>
       {bar(total === 0 ? 0 : done / total, t('onboard.rows'))}
-      <p>
-        {t('onboard.readyOf', { ready, people })}
-        {perMinute > 1 ? ` · ${t('onboard.rate', { count: Math.round(perMinute) })}` : ''}
-      </p>
+      <p>{t('onboard.readyOf', { ready, people })}</p>
       {bar(people === 0 ? 0 : ready / people, t('ready'))}
       <p className="muted">
         {Object.entries(conditions)
           .map(([type, count]) => `${named('condition', type)} ${number(count)}`)
           .join(' · ')}
       </p>
+      <Pace importId={of.importId} isRunning={of.state === 'applying'} />
       {rows.plan_stale + rows.failed > 0 ? (
         <p>{t('onboard.notDone', { stale: rows.plan_stale, failed: rows.failed })}</p>
       ) : null}
@@ -252,6 +245,49 @@ function Progress({ of }: { of: Import }) {
         <Link href="/users?ready=false&lifecycle=wanted">{t('onboard.others')}</Link>
       ) : null}
     </section>
+  );
+}
+
+interface PaceOf {
+  seconds: number;
+  since: string | null;
+  ready: number[];
+}
+
+/** How fast people became Ready, as a picture; its label says it in words. */
+function Pace({ importId, isRunning }: { importId: string; isRunning: boolean }) {
+  const { t, time } = useWords();
+  const pace = useQuery({
+    queryKey: ['import', importId, 'pace'],
+    queryFn: () => get<PaceOf>(`/imports/${importId}/pace`),
+    refetchInterval: isRunning ? 5000 : false,
+  });
+  const { seconds = 1, since = null, ready = [] } = pace.data ?? {};
+  if (since === null) return null;
+  const most = Math.max(...ready);
+  const perMinute = (count: number): number => Math.round((count * 60) / seconds);
+  const label = t('onboard.pace', {
+    most: perMinute(most),
+    now: perMinute(ready.at(-1) ?? 0),
+    since: time(since),
+  });
+  return (
+    <figure className="pace">
+      <svg viewBox="0 0 600 60" width="100%" height="60" preserveAspectRatio="none" role="img" aria-label={label}>
+        {ready.map((count, index) => (
+          <rect
+            // biome-ignore lint/suspicious/noArrayIndexKey: a stretch is its place
+            key={index}
+            x={index * 10 + 1}
+            y={60 - (count / most) * 58}
+            width={8}
+            height={(count / most) * 58}
+            fill="var(--colorBrandBackground)"
+          />
+        ))}
+      </svg>
+      <figcaption className="muted">{label}</figcaption>
+    </figure>
   );
 }
 

@@ -2,10 +2,11 @@
 import { Button, Field, Input, Select, Textarea } from '@fluentui/react-components';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
-import { type Connections, call, get, type Items, post, type Source, type Token } from '../api.ts';
+import { type Alert, type Connections, call, get, type Items, post, type Source, type Token } from '../api.ts';
 import { Copy } from '../parts/copy.tsx';
 import { useMay } from '../parts/session.ts';
-import { Asked, Code, Empty, Fault, Heard, Mark, Page } from '../parts/shown.tsx';
+import { Asked, Code, Empty, Fault, Heard, Mark, Page, Told } from '../parts/shown.tsx';
+import { Table } from '../parts/table.tsx';
 import { useWords } from '../words/index.tsx';
 
 export function Sources() {
@@ -18,6 +19,7 @@ export function Sources() {
         {manages ? <Tokens /> : null}
         <Guides />
         <ConnectionsCards />
+        <AlertsCard />
         <PolicyCard />
       </div>
     </Page>
@@ -231,14 +233,61 @@ function PolicyCard() {
   );
 }
 
+/** To whom it is told, and what was told. */
+function AlertsCard() {
+  const { t, named, time } = useWords();
+  const alerts = useQuery({ queryKey: ['alerts'], queryFn: () => get<Items<Alert>>('/alerts') });
+  const connections = useConnections();
+  return (
+    <section className="card wide" aria-labelledby="alerts">
+      <h2 id="alerts">{t('alerts')}</h2>
+      <Asked of={connections}>
+        {({ alerts: told }) => (
+          <dl className="data">
+            <dt>{t('alerts.mail')}</dt>
+            <dd>{told.mail.join(', ') || t('none')}</dd>
+            <dt>{t('alerts.webhook')}</dt>
+            <dd>
+              {told.webhook ? `${told.webhook} · ${t('alerts.heartbeat', { hours: told.heartbeatHours })}` : t('none')}
+            </dd>
+            <dt>{t('alerts.seats')}</dt>
+            <dd>{t('alerts.seatsLow', { count: told.seatsLow })}</dd>
+          </dl>
+        )}
+      </Asked>
+      <p className="muted">{t('alerts.text')}</p>
+      <Asked of={alerts}>
+        {({ items }) =>
+          items.length === 0 ? (
+            <Empty>{t('alerts.none')}</Empty>
+          ) : (
+            <Table heads={[t('alerts.what'), t('alerts.raised'), t('alerts.resolved')]}>
+              {items.map((alert) => (
+                <tr key={`${alert.key} ${alert.raisedAt}`}>
+                  <td>
+                    <strong>{named('alert', alert.kind)}</strong>
+                    <br />
+                    <Told>{alert.message}</Told>
+                  </td>
+                  <td className="tight">{time(alert.raisedAt)}</td>
+                  <td className="tight">{alert.resolvedAt ? time(alert.resolvedAt) : t('alerts.stands')}</td>
+                </tr>
+              ))}
+            </Table>
+          )
+        }
+      </Asked>
+    </section>
+  );
+}
+
+const useConnections = () =>
+  useQuery({ queryKey: ['connections'], queryFn: () => get<Connections>('/connections'), staleTime: 60_000 });
+
 /** The tenant with its permissions, and who may sign in. */
 function ConnectionsCards() {
   const { t, named } = useWords();
-  const connections = useQuery({
-    queryKey: ['connections'],
-    queryFn: () => get<Connections>('/connections'),
-    staleTime: 60_000,
-  });
+  const connections = useConnections();
   const status = { given: 'true', missing: 'false', unsure: 'unknown' } as const;
   return (
     <Asked of={connections}>

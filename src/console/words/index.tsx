@@ -14,7 +14,10 @@ export interface Words {
   /** `{name}` in a sentence is filled in; numbers as the language writes them. */
   t(key: Key, values?: Record<string, string | number>): string;
   /** Of a word that the API gave (a reason, a state): as it is, where there is none for it. */
-  named(group: 'reason' | 'owner' | 'lifecycle' | 'kind' | 'state' | 'condition' | 'step', name: string): string;
+  named(
+    group: 'reason' | 'owner' | 'lifecycle' | 'kind' | 'state' | 'condition' | 'step' | 'connection' | 'alert',
+    name: string,
+  ): string;
   number(value: number): string;
   time(value: string | null | undefined): string;
   ago(value: string | null | undefined): string;
