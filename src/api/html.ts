@@ -28,19 +28,21 @@ button:focus-visible,.button:focus-visible,input:focus-visible{outline:3px solid
 code{overflow-wrap:anywhere}dt{margin-top:.8rem}dd{margin:0 0 .2rem 1rem}.muted{opacity:.75}`;
 
 /** Strict: no script, nothing from elsewhere, in no frame, and no address told to other sites. */
-export function sendPage(response: Response, status: number, title: string, body: Html): void {
+export function sendPage(response: Response, status: number, title: string, body: Html, language = 'en'): void {
   response
     .status(status)
     .set({
       'Content-Security-Policy': `default-src 'none'; style-src 'sha256-${createHash('sha256').update(style).digest('base64')}'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'`,
       'Cache-Control': 'no-store',
+      'Content-Language': language,
+      Vary: 'Accept-Language',
       // Not no-referrer: a browser would then send «Origin: null» with our own forms.
       'Referrer-Policy': 'same-origin',
       'X-Content-Type-Options': 'nosniff',
     })
     .type('html')
     .send(
-      html`<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="robots" content="noindex"><title>${title}</title><style>${new Html(style)}</style></head><body><main><h1>${title}</h1>${body}</main></body></html>`
+      html`<!doctype html><html lang="${language}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><meta name="robots" content="noindex"><title>${title}</title><style>${new Html(style)}</style></head><body><main><h1>${title}</h1>${body}</main></body></html>`
         .text,
     );
 }

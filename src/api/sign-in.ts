@@ -23,6 +23,7 @@ import {
   takeReturn,
 } from './caller.ts';
 import { type Html, html, sendPage } from './html.ts';
+import { type SignInWords, signInWords } from './sign-in-words.ts';
 
 export interface SignInParts {
   access: Access;
@@ -59,10 +60,13 @@ export function signInRouter(parts: SignInParts): Router {
     next();
   });
 
-  router.get('/', (_request, response) => sendPage(response, 200, 'Sign in', choices(parts)));
+  router.get('/', (_request, response) => {
+    const words = signInWords(response);
+    sendPage(response, 200, words.signIn, choices(parts, words), words.language);
+  });
 
   router.get('/entra', async (_request, response) => {
-    if (!identityPlatform) return void refuse(response, 404, 'Sign-in with Microsoft is not set up here.');
+    if (!identityPlatform) return void refuse(response, 404, ({ noMicrosoft }) => noMicrosoft);
     const { url, pending } = await identityPlatform.begin(redirectUri());
     const until = Date.now() + pendingMinutes * 60_000;
     response.cookie(cookieName(site, pendingCookie), seal(parts.secret, { ...pending, until }), {
@@ -84,12 +88,10 @@ export function signInRouter(parts: SignInParts): Router {
       typeof state !== 'string' ||
       state !== pending.state
     )
-      return void refuse(response, 400, 'This sign-in was not begun here, or took too long.');
+      return void refuse(response, 400, ({ notBegun }) => notBegun);
     if (typeof code !== 'string')
-      return void refuse(
-        response,
-        401,
-        `Microsoft did not sign you in${typeof error === 'string' ? ` (${error.slice(0, 100)})` : ''}.`,
+      return void refuse(response, 401, ({ microsoftRefused }) =>
+        microsoftRefused(typeof error === 'string' ? ` (${error.slice(0, 100)})` : ''),
       );
     try {
       const identity = await identityPlatform.finish(code, pending, redirectUri());
@@ -97,7 +99,7 @@ export function signInRouter(parts: SignInParts): Router {
     } catch (thrown) {
       if (!(thrown instanceof UsherError) || thrown.code !== 'sign_in_failed') throw thrown;
       log.warn({ err: thrown }, 'a sign-in with Entra ID failed');
-      refuse(response, 401, thrown.message);
+      refuse(response, 401, () => thrown.message);
     }
   });
 
@@ -108,7 +110,7 @@ export function signInRouter(parts: SignInParts): Router {
       await beginWithToken(parts, response, given);
     } catch (error) {
       if (!(error instanceof UsherError) || error.code !== 'unauthorized') throw error;
-      return void refuse(response, 401, 'This is no admin token that is live.');
+      return void refuse(response, 401, ({ noToken }) => noToken);
     }
     response.redirect(303, takeReturn(request, response, site));
   });
@@ -116,36 +118,33 @@ export function signInRouter(parts: SignInParts): Router {
   router.post('/link', form, async (request, response) => {
     if (!isOurs(request, response)) return;
     const email = String((request.body as { email?: string } | undefined)?.email ?? '').trim();
-    if (!parts.mails)
-      return void refuse(response, 404, 'Links by mail are not sent from here: an operator sets USHER_SMTP_URL.');
+    if (!parts.mails) return void refuse(response, 404, ({ noMail }) => noMail);
     // The same words, as quickly, whoever asks: who has a user here is nobody's business.
     if (looksLikeAddress(email))
       void signIn.askForLink(email).catch((error: unknown) => log.warn({ err: error }, 'a link was not written'));
-    sendPage(
-      response,
-      202,
-      'Look into your mailbox',
-      html`<p>If somebody with that address is in this account and may sign in, a mail with a link is on its way. It works for one hour, once.</p>`,
-    );
+    const words = signInWords(response);
+    sendPage(response, 202, words.lookMailbox, html`<p>${words.linkSent}</p>`, words.language);
   });
 
   router.get('/:link', async (request, response) => {
     const found = await signIn.peek(String(request.params.link));
-    if (!found) return void refuse(response, 410, gone(parts));
+    if (!found) return void refuse(response, 410, (words) => gone(parts, words));
+    const words = signInWords(response);
     sendPage(
       response,
       200,
-      'Sign in',
-      html`<p>You are about to sign in as <strong>${found.name}</strong> (${found.email}) at ${new URL(site.origin()).host}.</p>
-<form method="post"><button type="submit">Sign in</button></form>
-<p class="muted">You can be booked without signing in. Close this page if you did not expect it.</p>`,
+      words.signIn,
+      html`<p>${words.aboutTo(new URL(site.origin()).host)} <strong>${found.name}</strong> (${found.email}).</p>
+<form method="post"><button type="submit">${words.signIn}</button></form>
+<p class="muted">${words.booked}</p>`,
+      words.language,
     );
   });
 
   router.post('/:link', form, async (request, response) => {
     if (!isOurs(request, response)) return;
     const used = await signIn.useLink(String(request.params.link));
-    if (!used) return void refuse(response, 410, gone(parts));
+    if (!used) return void refuse(response, 410, (words) => gone(parts, words));
     giveSession(response, site, used.session);
     response.set('Cache-Control', 'no-store').redirect(303, takeReturn(request, response, site));
   });
@@ -159,15 +158,10 @@ export function signInRouter(parts: SignInParts): Router {
   /** A user of the account signs in as that user; whoever is in a group of the policy's `access`, with its roles; both where both are so. */
   async function beginFor(identity: Identity, request: Request, response: Response): Promise<void> {
     const user = await signIn.userOf(identity);
-    if (user.kind === 'suspended')
-      return void refuse(response, 403, 'Your user is suspended. Ask an Administrator of the account.');
+    if (user.kind === 'suspended') return void refuse(response, 403, ({ suspended }) => suspended);
     const groups = await groupsOf(identity);
     if (user.kind === 'nobody' && groups.length === 0)
-      return void refuse(
-        response,
-        403,
-        `${identity.userName ?? identity.name} is neither a user of this account nor in a group that the policy gives access to. An Administrator adds the user, or an operator the group (policy: access).`,
-      );
+      return void refuse(response, 403, ({ nobody }) => nobody(identity.userName ?? identity.name));
     const value = await signIn.begin({
       accountUserId: user.kind === 'user' ? user.accountUserId : null,
       tokenId: null,
@@ -207,7 +201,7 @@ export function signInRouter(parts: SignInParts): Router {
         mustBeOurPage(request, site);
       return true;
     } catch {
-      refuse(response, 403, 'Another site sent you here. Begin again.');
+      refuse(response, 403, ({ elsewhere }) => elsewhere);
       return false;
     }
   }
@@ -266,21 +260,28 @@ export function signOut({ signIn, site }: Pick<SignInParts, 'signIn' | 'site'>):
   return router;
 }
 
-function choices({ identityPlatform, mails }: SignInParts): Html {
-  return html`${identityPlatform ? html`<p><a class="button" href="/sign-in/entra">Sign in with Microsoft</a></p>` : ''}
+function choices({ identityPlatform, mails }: SignInParts, words: SignInWords): Html {
+  return html`${identityPlatform ? html`<p><a class="button" href="/sign-in/entra">${words.withMicrosoft}</a></p>` : ''}
 ${
   mails
-    ? html`<h2>With a link by mail</h2><form method="post" action="/sign-in/link"><label for="email">E-mail address</label><input id="email" name="email" type="email" autocomplete="email" required><button type="submit">Send me a link</button></form>`
-    : html`<p class="muted">Links by mail are not sent yet: an operator sets USHER_SMTP_URL.</p>`
+    ? html`<h2>${words.withLink}</h2><form method="post" action="/sign-in/link"><label for="email">${words.email}</label><input id="email" name="email" type="email" autocomplete="email" required><button type="submit">${words.sendLink}</button></form>`
+    : html`<p class="muted">${words.noMail}</p>`
 }
-<h2>With the admin token</h2><form method="post" action="/sign-in/token"><label for="token">Admin token</label><input id="token" name="token" type="password" autocomplete="off" required><button type="submit">Sign in</button></form>`;
+<h2>${words.withToken}</h2><form method="post" action="/sign-in/token"><label for="token">${words.token}</label><input id="token" name="token" type="password" autocomplete="off" required><button type="submit">${words.signIn}</button></form>`;
 }
 
-const gone = ({ mails }: SignInParts): string =>
-  `This link was used, has expired, or was replaced by a newer one. ${mails ? 'Ask for a new one at /sign-in.' : 'Ask an Administrator to send a new one.'}`;
+const gone = ({ mails }: SignInParts, words: SignInWords): string =>
+  `${words.gone} ${mails ? words.askAgain : words.askAdministrator}`;
 
-function refuse(response: Response, status: number, why: string): void {
-  sendPage(response, status, 'Not signed in', html`<p>${why}</p><p><a href="/sign-in">Back to sign-in</a></p>`);
+function refuse(response: Response, status: number, why: (words: SignInWords) => string): void {
+  const words = signInWords(response);
+  sendPage(
+    response,
+    status,
+    words.notSignedIn,
+    html`<p>${why(words)}</p><p><a href="/sign-in">${words.back}</a></p>`,
+    words.language,
+  );
 }
 
 interface Sealed {

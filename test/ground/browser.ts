@@ -80,7 +80,7 @@ export async function openPage(browser: Browser, usher: Usher, options: BrowserC
 
 export async function signIn(page: Page, token = adminToken): Promise<void> {
   if (!page.url().endsWith('/sign-in')) await page.goto('/sign-in');
-  await page.getByLabel('Admin token').fill(token);
+  await page.getByLabel(/^Admin.token$/i).fill(token);
   await page.locator('form[action="/sign-in/token"] button').click();
   await page.getByRole('heading', { level: 1 }).waitFor();
 }
