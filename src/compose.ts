@@ -1,4 +1,5 @@
 /** The only place where objects are built: Config in, running parts and close() out. */
+import { stringify } from 'yaml';
 import { hashToken, newToken, openAccess } from './access.ts';
 import { openAdministration } from './account/administration.ts';
 import { openBuiltinAccount } from './account/builtin.ts';
@@ -341,6 +342,7 @@ async function build(
         reconciler,
         connections: openConnections({ config, store, wakeUps, graph: tenant?.graph ?? null, mailer, now: Date.now }),
         policies: {
+          text: config.policyText || textOf(policy),
           diff: async (text) => {
             const other = readPolicyText(text);
             return { version: other.version, ...(await diffPolicy(store, other, 1000)) };
@@ -434,6 +436,11 @@ function keepPolling(pollers: ReturnType<typeof openPoller>[], onError: (error: 
     };
   });
   return async () => void (await Promise.all(loops.map((stop) => stop())));
+}
+
+/** Of a policy that no file holds. */
+function textOf({ version: _version, ...policy }: Policy): string {
+  return stringify(policy);
 }
 
 /** A policy that somebody sent, with every fault told as in the file. */

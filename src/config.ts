@@ -165,6 +165,8 @@ export interface Config {
     number
   >;
   policy: Policy;
+  /** As somebody wrote it, comments included. */
+  policyText?: string;
 }
 
 /** Every fault at once; `message` is ready to print. */
@@ -191,6 +193,7 @@ export async function readConfig(env: NodeJS.ProcessEnv): Promise<Config> {
   const faults: string[] = [];
   let settings: Settings | null = null;
   let policy: Policy | null = null;
+  let policyText = '';
   const file = env.USHER_POLICY || 'config/policy.yaml';
   const collect = async (read: () => Promise<void> | void): Promise<void> => {
     try {
@@ -204,11 +207,12 @@ export async function readConfig(env: NodeJS.ProcessEnv): Promise<Config> {
     settings = readSettings(env);
   });
   await collect(async () => {
-    policy = parsePolicy(await readPolicyFile(file, Boolean(env.USHER_POLICY)), file);
+    policyText = await readPolicyFile(file, Boolean(env.USHER_POLICY));
+    policy = parsePolicy(policyText, file);
   });
   if (settings && policy) faults.push(...contradictions(settings, policy));
   if (faults.length > 0 || !settings || !policy) throw new ConfigError(faults);
-  return Object.freeze({ ...(settings as Settings), policy });
+  return Object.freeze({ ...(settings as Settings), policy, policyText });
 }
 
 /** Settings and policy that are right by themselves and wrong together. */

@@ -177,7 +177,7 @@ async function* decoded(bytes: AsyncIterable<Buffer>, mostBytes: number): AsyncG
     }
   };
   let held: Buffer = Buffer.alloc(0);
-  for await (const piece of bytes) {
+  for await (const piece of unbroken(bytes)) {
     total += piece.length;
     if (total > mostBytes)
       throw new UsherError('payload_too_large', `The file is larger than ${mostBytes} bytes; send it in parts.`);
@@ -197,6 +197,21 @@ async function* decoded(bytes: AsyncIterable<Buffer>, mostBytes: number): AsyncG
   decoder ??= new TextDecoder('utf-8', { fatal: true });
   if (held.length > 0) yield decode(held);
   yield decode(undefined);
+}
+
+/** Whoever goes away in the middle of a table sent none. */
+async function* unbroken(bytes: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  try {
+    yield* bytes;
+  } catch (error) {
+    throw new UsherError(
+      'invalid_syntax',
+      'The file broke off before its end, and nothing of it was taken. Send it again.',
+      {
+        cause: error,
+      },
+    );
+  }
 }
 
 /** RFC 4180; a text that a spreadsheet would take for a formula is led by a quote. */

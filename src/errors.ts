@@ -51,7 +51,7 @@ export const errorTable = {
     'terminal',
     400,
     'The body is not what was expected',
-    'Send a JSON object as the documentation shows.',
+    'Send what the documentation of this address (/docs) shows.',
     'invalidSyntax',
   ),
   invalid_value: row('terminal', 400, 'A value is not allowed', 'Correct the named field.', 'invalidValue'),

@@ -54,8 +54,10 @@ export interface Connections {
   health: Health[];
 }
 
-/** What can be done with policies, beside reading the one in force. */
+/** What can be done with policies. */
 export interface Policies {
+  /** The one in force, as YAML. */
+  text: string;
   /** `text` is YAML, as in the file. Throws `invalid_value` with every fault and its line. */
   diff(text: string): Promise<Record<string, unknown>>;
   apply(runId: string, personIds: string[] | null, by: string): Promise<{ applied: number; stale: number }>;
@@ -407,10 +409,12 @@ export function operationRoutes({
       method: 'get',
       path: '/policy',
       tag: 'Runs',
-      summary: 'The policy in force',
+      summary: 'The policy in force, with its text',
       operation: 'policy.read',
-      answers: { 200: { description: 'The policy.', schema: z.looseObject({ version: z.string() }) } },
-      handle: async () => ({ body: { version: policy.version, policy } }),
+      answers: {
+        200: { description: 'The policy.', schema: z.looseObject({ version: z.string(), text: z.string() }) },
+      },
+      handle: async () => ({ body: { version: policy.version, policy, text: policies.text } }),
     }),
   ];
 }

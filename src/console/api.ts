@@ -49,19 +49,14 @@ export class Problem extends Error {
 
 type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
-export async function call<T>(
-  method: Method,
-  path: string,
-  body?: unknown,
-  { type = 'application/json', signal }: { type?: string; signal?: AbortSignal } = {},
-): Promise<T> {
+export async function call<T>(method: Method, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
   let response: Response;
   try {
     response = await fetch(`/api/v1${path}`, {
       method,
       ...(signal ? { signal } : {}),
-      headers: { Accept: 'application/json', ...(body === undefined ? {} : { 'Content-Type': type }) },
-      ...(body === undefined ? {} : { body: body instanceof Blob ? body : JSON.stringify(body) }),
+      headers: { Accept: 'application/json', ...(body === undefined ? {} : { 'Content-Type': 'application/json' }) },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
   } catch (error) {
     // Nobody waits for it any more.
@@ -79,8 +74,28 @@ export async function call<T>(
   return read as T;
 }
 
-export const get = <T>(path: string, signal?: AbortSignal): Promise<T> =>
-  call<T>('GET', path, undefined, signal ? { signal } : {});
+/** A file, which takes its time: `told` hears how much of it is there, from 0 to 1. */
+export function upload<T>(path: string, file: Blob, told: (share: number) => void, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open('POST', `/api/v1${path}`);
+    request.setRequestHeader('Content-Type', 'text/csv');
+    request.setRequestHeader('Accept', 'application/json');
+    request.responseType = 'json';
+    request.upload.onprogress = ({ loaded, total }) => told(total > 0 ? loaded / total : 0);
+    request.onerror = () => reject(new Problem(0, { code: 'offline' }));
+    request.onabort = () => reject(signal.reason);
+    request.onload = () => {
+      if (request.status === 401) window.location.reload();
+      if (request.status < 300) resolve(request.response as T);
+      else reject(new Problem(request.status, (request.response ?? {}) as Record<string, string>));
+    };
+    signal.addEventListener('abort', () => request.abort());
+    request.send(file);
+  });
+}
+
+export const get = <T>(path: string, signal?: AbortSignal): Promise<T> => call<T>('GET', path, undefined, signal);
 export const post = <T>(path: string, body: unknown = {}): Promise<T> => call<T>('POST', path, body);
 
 /** What of these is set, as a query. */

@@ -128,7 +128,7 @@ describe('signed in with the admin token', () => {
     await page.getByText('Every calendar that is needed is delegated.').waitFor();
     await page.getByRole('link', { name: 'Home' }).click();
     await page.getByText('of 3 people can be booked').waitFor();
-    await page.getByRole('img', { name: '100 %' }).waitFor();
+    await page.getByRole('img', { name: '100%' }).waitFor();
   }, 60_000);
 
   test('a person shows the four steps with evidence, runs them now, and its history', async () => {

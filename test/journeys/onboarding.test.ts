@@ -1,6 +1,7 @@
 /** Hundreds of people by a table: nothing before the plan is applied, each row once, and what is wrong comes back to be mended. */
 import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -169,6 +170,27 @@ describe('a table', () => {
     ]);
     const mended = (await send(errors.body.replace('"mend@contoso,com"', 'mend@contoso.com'))).body;
     expect(mended.summary.kinds).toMatchObject({ new: 1, faulty: 0 });
+  });
+
+  test('one that breaks off on its way is told as that, and is no fault of ours', async () => {
+    const before = (await usher.api('GET', '/imports')).body.items.length;
+    await new Promise<void>((resolve) => {
+      const sending = request(`${usher.address}/api/v1/imports?name=broken.csv`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${adminToken}`, 'content-type': 'text/csv', 'content-length': '1000000' },
+      });
+      sending.on('error', () => resolve());
+      sending.write(`email\n${'somebody@contoso.com\n'.repeat(1000)}`);
+      setTimeout(() => sending.destroy(), 300);
+    });
+    const [broken] = await eventually(
+      async () => (await usher.api('GET', '/imports')).body.items,
+      (items) => items.length === before + 1 && items[0].state === 'failed',
+    );
+    expect(broken).toMatchObject({
+      name: 'broken.csv',
+      failure: 'The file broke off before its end, and nothing of it was taken. Send it again.',
+    });
   });
 
   test('only a plan can be applied, once, and only a running one stopped', async () => {

@@ -61,7 +61,7 @@ function Alerts() {
 }
 
 function Readiness({ summary }: { summary: Summary }) {
-  const { t, number } = useWords();
+  const { t, number, percent } = useWords();
   const wanted = summary.lifecycles.wanted ?? 0;
   if (summary.people === 0)
     return (
@@ -91,7 +91,7 @@ function Readiness({ summary }: { summary: Summary }) {
             {t('home.notReady', { count: wanted - summary.ready })}
           </Link>
         </div>
-        <svg width="100" height="100" viewBox="0 0 100 100" role="img" aria-label={`${Math.floor(share * 100)} %`}>
+        <svg width="100" height="100" viewBox="0 0 100 100" role="img" aria-label={percent(share)}>
           <circle cx="50" cy="50" r="42" fill="none" stroke="var(--colorNeutralBackground5)" strokeWidth="12" />
           <circle
             cx="50"
@@ -104,7 +104,7 @@ function Readiness({ summary }: { summary: Summary }) {
             transform="rotate(-90 50 50)"
           />
           <text x="50" y="56" textAnchor="middle" fontSize="18" fill="var(--colorNeutralForeground1)">
-            {Math.floor(share * 100)} %
+            {percent(share)}
           </text>
         </svg>
       </div>

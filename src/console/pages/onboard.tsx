@@ -1,10 +1,10 @@
 /** A table of people: dropped, read as a plan, mended, applied, watched, stopped, gone on with. */
 import { Button, MessageBar, MessageBarBody, Select } from '@fluentui/react-components';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
-import { type DragEvent, useState } from 'react';
+import { type DragEvent, useRef, useState } from 'react';
 import { Link, useLocation } from 'wouter';
 import { peopleColumns } from '../../domain/people-columns.ts';
-import { call, get, type Import, type ImportRow, type Items, post, query } from '../api.ts';
+import { get, type Import, type ImportRow, type Items, Problem, post, query, upload } from '../api.ts';
 import { useMay } from '../parts/session.ts';
 import { Asked, Empty, Fault, Page, Told } from '../parts/shown.tsx';
 import { Table } from '../parts/table.tsx';
@@ -18,19 +18,46 @@ export function Onboard({ importId }: { importId: string | null }) {
 function useUpload() {
   const [, go] = useLocation();
   const client = useQueryClient();
-  const upload = useMutation({
-    mutationFn: ({ name, bytes }: { name: string; bytes: Blob }) =>
-      call<Import>('POST', `/imports${query({ name })}`, bytes, { type: 'text/csv' }),
+  const [share, setShare] = useState(0);
+  const stopping = useRef(new AbortController());
+  const sending = useMutation({
+    mutationFn: ({ name, bytes }: { name: string; bytes: Blob }) => {
+      stopping.current = new AbortController();
+      setShare(0);
+      return upload<Import>(`/imports${query({ name })}`, bytes, setShare, stopping.current.signal);
+    },
     onSettled: () => client.invalidateQueries({ queryKey: ['imports'] }),
   });
   const send = (name: string, bytes: Blob): void =>
-    upload.mutate({ name, bytes }, { onSuccess: ({ importId }) => go(`/onboard/${importId}`) });
-  return { ...upload, send };
+    sending.mutate({ name, bytes }, { onSuccess: ({ importId }) => go(`/onboard/${importId}`) });
+  const { error } = sending;
+  return {
+    send,
+    isPending: sending.isPending,
+    share,
+    stop: () => stopping.current.abort(),
+    // Whoever stopped it knows that it was.
+    error: error instanceof Problem ? error : null,
+  };
+}
+
+/** How much of a file is there; then, that it is being read. */
+function Uploading({ of }: { of: ReturnType<typeof useUpload> }) {
+  const { t, percent } = useWords();
+  if (!of.isPending) return null;
+  return (
+    <div role="status" className="tools">
+      <span>{of.share < 1 ? t('onboard.sending', { share: percent(of.share) }) : t('onboard.reading')}</span>
+      <Button size="small" onClick={of.stop}>
+        {t('cancel')}
+      </Button>
+    </div>
+  );
 }
 
 function All() {
   const { t, time, named, number } = useWords();
-  const upload = useUpload();
+  const uploading = useUpload();
   const mayWrite = useMay('operator', 'exchange_admin');
   const [over, setOver] = useState(false);
   const imports = useQuery({ queryKey: ['imports'], queryFn: () => get<Items<Import>>('/imports') });
@@ -38,7 +65,7 @@ function All() {
   const take = (chosen: File | undefined): void => {
     if (!chosen) return;
     setFile(chosen);
-    upload.send(chosen.name, chosen);
+    uploading.send(chosen.name, chosen);
   };
   const drop = (event: DragEvent): void => {
     event.preventDefault();
@@ -63,15 +90,15 @@ function All() {
             <input type="file" accept=".csv,.txt,.tsv,text/csv" onChange={(event) => take(event.target.files?.[0])} />
           </label>
           <p className="muted">{t('onboard.columns')}</p>
-          {upload.isPending ? <p role="status">{t('onboard.reading')}</p> : null}
+          <Uploading of={uploading} />
         </div>
       ) : null}
-      {upload.isError ? <Fault error={upload.error} /> : null}
-      {upload.isError && file && upload.error.message.includes('no column') ? (
+      {uploading.error ? <Fault error={uploading.error} /> : null}
+      {file && uploading.error?.message.includes('no column') ? (
         <Mapping
           key={`${file.name} ${file.size} ${file.lastModified}`}
           file={file}
-          send={(bytes) => upload.send(file.name, bytes)}
+          send={(bytes) => uploading.send(file.name, bytes)}
         />
       ) : null}
       <h2>{t('onboard.before')}</h2>
@@ -350,7 +377,7 @@ const mostWrong = 2000;
 /** The rows that were not taken, corrected in place and sent again as a table of their own. */
 function Wrong({ of }: { of: Import }) {
   const { t } = useWords();
-  const upload = useUpload();
+  const uploading = useUpload();
   const [mended, setMended] = useState<Record<number, Record<string, string>>>({});
   const rows = useQuery({
     queryKey: ['import', of.importId, 'wrong', of.state],
@@ -379,7 +406,7 @@ function Wrong({ of }: { of: Import }) {
     const text = [names, ...touched.map((row) => names.map((name) => cell(row, name)))]
       .map((line) => line.map(quoted).join(','))
       .join('\r\n');
-    upload.send(`mended-${of.name}`, new Blob([text]));
+    uploading.send(`mended-${of.name}`, new Blob([text]));
   };
   return (
     <section className="below" aria-labelledby="wrong">
@@ -423,11 +450,12 @@ function Wrong({ of }: { of: Import }) {
         ))}
       </Table>
       <div className="tools">
-        <Button onClick={send} disabled={upload.isPending || touched.length === 0}>
+        <Button onClick={send} disabled={uploading.isPending || touched.length === 0}>
           {t('onboard.sendMended', { count: touched.length })}
         </Button>
       </div>
-      {upload.isError ? <Fault error={upload.error} /> : null}
+      <Uploading of={uploading} />
+      {uploading.error ? <Fault error={uploading.error} /> : null}
     </section>
   );
 }

@@ -128,6 +128,7 @@ export const de: Record<Key, string> = {
   'onboard.wrongText':
     'Verbessern Sie sie hier; was Sie geändert haben, wird als eigene Tabelle in einen Plan gelesen. Alle stehen in der CSV-Datei.',
   'onboard.pace': 'Bereit je Minute: jetzt {now}, höchstens {most}, seit {since}',
+  'onboard.sending': 'Wird gesendet: {share}',
   pages: 'Buchungsseiten',
   'person.account': 'Im Terminkonto',
   'person.acts': 'Handeln muss: {who}.',

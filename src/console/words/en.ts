@@ -126,6 +126,7 @@ export const en = {
   'onboard.wrongText':
     'Mend them here; what you changed is read as a table of its own, into a plan. All of them are in the CSV.',
   'onboard.pace': 'Ready a minute: {now} now, {most} at most, since {since}',
+  'onboard.sending': 'Being sent: {share}',
   pages: 'Booking pages',
   'person.account': 'In the scheduling account',
   'person.acts': 'Acts: {who}.',

@@ -19,6 +19,8 @@ export interface Words {
     name: string,
   ): string;
   number(value: number): string;
+  /** From 0 to 1. */
+  percent(share: number): string;
   time(value: string | null | undefined): string;
   ago(value: string | null | undefined): string;
 }
@@ -47,6 +49,7 @@ export function WordsProvider({ children }: { children: ReactNode }) {
   const words = useMemo((): Words => {
     const dictionary = dictionaries[language];
     const numbers = new Intl.NumberFormat(language);
+    const percents = new Intl.NumberFormat(language, { style: 'percent' });
     const times = new Intl.DateTimeFormat(language, { dateStyle: 'medium', timeStyle: 'short' });
     const since = new Intl.RelativeTimeFormat(language, { numeric: 'auto' });
     const t: Words['t'] = (key, values = {}) =>
@@ -66,6 +69,7 @@ export function WordsProvider({ children }: { children: ReactNode }) {
         return key in dictionary ? dictionary[key as Key] : name.replaceAll('_', ' ');
       },
       number: (value) => numbers.format(value),
+      percent: (share) => percents.format(Math.floor(share * 100) / 100),
       time: (value) => (value ? times.format(new Date(value)) : '–'),
       ago(value) {
         if (!value) return '–';
