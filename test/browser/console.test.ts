@@ -192,6 +192,30 @@ describe('signed in with the admin token', () => {
     await page.reload();
     await page.getByText('Okta').first().waitFor();
     expect(await page.content()).not.toContain(token);
+    // The next one beside it, until the provider has it; then the one before is revoked.
+    await page.getByRole('button', { name: /^Rotate.*Okta/ }).click();
+    const next = await page.locator('[role=status] .tokenvalue').textContent();
+    expect(next).not.toBe(token);
+    const old = page
+      .getByRole('region', { name: 'SCIM address and tokens' })
+      .getByRole('listitem')
+      .filter({ hasText: 'Okta' })
+      .first();
+    await old.getByRole('button', { name: 'Revoke …' }).click();
+    await old.getByRole('button', { name: 'Yes: Revoke' }).click();
+    const status = (bearer: string | null) =>
+      fetch(`${usher.address}/scim/v2/Users`, { headers: { authorization: `Bearer ${bearer}` } }).then((a) => a.status);
+    await eventually(
+      () => Promise.all([status(token), status(next)]),
+      ([before, now]) => before === 401 && now === 200,
+    );
+    // The policy in force, to be edited: every fault is told with its line, and nothing is done by looking.
+    await page.getByText('The policy in force').click();
+    await page.getByRole('button', { name: 'Edit a copy of it' }).click();
+    const text = page.getByLabel('Try an edited policy (YAML); nothing is done');
+    await text.fill((await text.inputValue()).replace('contoso.com', 'fabrikam.com').replace('Everybody', '[}'));
+    await page.getByRole('button', { name: 'What would this change?' }).click();
+    await page.getByRole('alert').waitFor();
   });
 
   test('somebody is added by hand, after what it would mean; changed by hand; offboarded, and taken back', async () => {
@@ -249,6 +273,23 @@ describe('signed in with the admin token', () => {
       async () => (await usher.api('GET', `/people/jose.nunez@${contoso.domain}`)).body.ready,
       (ready) => ready,
     );
+  }, 60_000);
+
+  test('what is done to many is said of each first, and of each after; one who can not holds up nobody', async () => {
+    await page.goto('/users?filter=contoso.com');
+    await page.getByRole('button', { name: /^Choose all/ }).click();
+    const bulk = page.getByRole('region', { name: 'Chosen people' });
+    await bulk.getByLabel('What to do').selectOption('restore');
+    await bulk.getByRole('button', { name: 'What would be done?' }).click();
+    await bulk.getByRole('heading', { name: 'What would be done; nothing was' }).waitFor();
+    await bulk.getByRole('listitem').filter({ hasText: 'Ana Ruiz: Nothing: Wanted' }).waitFor();
+    expect(await violations(page)).toEqual([]);
+    await photograph(page, 'users-bulk');
+    await bulk.getByRole('button', { name: 'Do it' }).click();
+    await bulk.getByRole('heading', { name: 'What was done' }).waitFor();
+    await bulk.getByRole('listitem').filter({ hasText: 'Ana Ruiz: Failed: This person is wanted' }).waitFor();
+    // Whom the source deleted nobody brings back by hand.
+    await bulk.getByRole('listitem').filter({ hasText: 'one: Failed: Every source deleted this person' }).waitFor();
   }, 60_000);
 
   test('what a rule manages is refused by its name, then kept by hand, then taken back', async () => {

@@ -79,8 +79,24 @@ test(
       await page.getByRole('button', { name: 'Check again' }).click();
       await page.getByText('is delegated to').first().waitFor();
       await page.getByLabel('Phone').fill('+49 30 1234');
+      await page.getByLabel('A week begins on').selectOption('Sunday');
+      await page.getByLabel('reminders').uncheck();
+      await page.getByLabel('Time zone, as Europe/Berlin').fill('Mars/Base');
+      await page.getByRole('button', { name: 'Save' }).click();
+      await page.getByText('must be an IANA time zone').waitFor();
+      await page.getByLabel('Time zone, as Europe/Berlin').fill('Africa/Lagos');
       await page.getByRole('button', { name: 'Save' }).click();
       await page.getByText('Saved').waitFor();
+      const own = (await usher.api('GET', '/account/users?filter=chidi.okafor')).body.items[0];
+      expect((await usher.api('GET', `/account/users/${own.accountUserId}`)).body).toMatchObject({
+        phone: '+49 30 1234',
+        timeZone: 'Africa/Lagos',
+        dateTime: { weekStart: 'Sunday' },
+        notifications: { bookingReminders: false, bookingScheduled: true },
+      });
+      await page.getByRole('button', { name: /^Switch off/ }).click();
+      await page.getByRole('button', { name: /^Switch on/ }).click();
+      await page.getByRole('button', { name: /^Switch off/ }).waitFor();
       // The lists are nobody's but the administrators', and neither is the stream.
       await page.goto('/users');
       await page.getByRole('heading', { name: 'Calendar connection' }).waitFor();

@@ -1,5 +1,5 @@
 /** What somebody who signed in sees of themselves: can they be booked, what they can do for it, their pages, their profile. */
-import { Button, Field, Input } from '@fluentui/react-components';
+import { Button, Checkbox, Field, Input, Select } from '@fluentui/react-components';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import { type AccountUser, type BookingPage, type Condition, call, get, type Listed, query } from '../api.ts';
@@ -49,12 +49,7 @@ function Mine({ id }: { id: string }) {
                   ) : (
                     <ul className="plain">
                       {items.map((page) => (
-                        <li key={page.pageId}>
-                          <Mark status={page.bookable.bookable} label={page.bookable.message} />{' '}
-                          <strong>{page.title}</strong> <span className="muted">({page.linkName})</span>
-                          <br />
-                          <Told>{page.bookable.message}</Told>
-                        </li>
+                        <Own key={page.pageId} page={page} />
                       ))}
                     </ul>
                   )
@@ -103,14 +98,36 @@ function CalendarCard({ id }: { id: string }) {
   );
 }
 
+const notifications = ['bookingScheduled', 'bookingRescheduled', 'bookingCanceled', 'bookingReminders'] as const;
+const choices = {
+  dateFormat: ['DD/MM/YYYY', 'MM/DD/YYYY', 'YYYY-MM-DD', 'DD.MM.YYYY'],
+  timeFormat: ['12h', '24h'],
+  weekStart: ['Monday', 'Sunday', 'Saturday'],
+} as const;
+
+/** What everybody may change of the own profile; name, address, role and licenses are the directory's and the account's. */
 function Profile({ user }: { user: AccountUser }) {
-  const { t } = useWords();
+  const { t, named } = useWords();
   const client = useQueryClient();
-  const [phone, setPhone] = useState(user.phone ?? '');
-  const [jobTitle, setJobTitle] = useState(user.jobTitle ?? '');
+  const [value, setValue] = useState({
+    phone: user.phone ?? '',
+    jobTitle: user.jobTitle ?? '',
+    timeZone: user.timeZone ?? '',
+    notifications: user.notifications as Record<string, boolean>,
+    dateTime: user.dateTime as Record<string, string>,
+  });
+  const set = (changes: Partial<typeof value>): void => {
+    save.reset();
+    setValue({ ...value, ...changes });
+  };
   const save = useMutation({
     mutationFn: () =>
-      call('PATCH', `/account/users/${user.accountUserId}`, { phone: phone || null, jobTitle: jobTitle || null }),
+      call('PATCH', `/account/users/${user.accountUserId}`, {
+        ...value,
+        phone: value.phone.trim() || null,
+        jobTitle: value.jobTitle.trim() || null,
+        timeZone: value.timeZone.trim() || null,
+      }),
     onSuccess: () => client.invalidateQueries({ queryKey: ['me'] }),
   });
   return (
@@ -125,17 +142,48 @@ function Profile({ user }: { user: AccountUser }) {
         <dd>{user.licenses.join(', ') || t('none')}</dd>
       </dl>
       <form
+        className="form"
         onSubmit={(event) => {
           event.preventDefault();
           save.mutate();
         }}
       >
         <Field label={t('me.phone')}>
-          <Input value={phone} onChange={(_event, data) => setPhone(data.value)} />
+          <Input value={value.phone} onChange={(_event, data) => set({ phone: data.value })} />
         </Field>
         <Field label={t('me.jobTitle')}>
-          <Input value={jobTitle} onChange={(_event, data) => setJobTitle(data.value)} />
+          <Input value={value.jobTitle} onChange={(_event, data) => set({ jobTitle: data.value })} />
         </Field>
+        <Field label={t('fields.timeZone')}>
+          <Input value={value.timeZone} onChange={(_event, data) => set({ timeZone: data.value })} />
+        </Field>
+        {Object.entries(choices).map(([name, options]) => (
+          <Field key={name} label={t(`me.${name as keyof typeof choices}`)}>
+            <Select
+              value={value.dateTime[name] ?? ''}
+              onChange={(_event, data) => set({ dateTime: { ...value.dateTime, [name]: data.value } })}
+            >
+              {options.map((option) => (
+                <option key={option} value={option}>
+                  {named('day', option)}
+                </option>
+              ))}
+            </Select>
+          </Field>
+        ))}
+        <fieldset>
+          <legend>{t('me.mails')}</legend>
+          {notifications.map((name) => (
+            <Checkbox
+              key={name}
+              label={t(`me.${name}`)}
+              checked={value.notifications[name] ?? false}
+              onChange={(_event, data) =>
+                set({ notifications: { ...value.notifications, [name]: data.checked === true } })
+              }
+            />
+          ))}
+        </fieldset>
         <p>
           <Button type="submit" disabled={save.isPending}>
             {t('save')}
@@ -145,5 +193,28 @@ function Profile({ user }: { user: AccountUser }) {
       </form>
       {save.isError ? <Fault error={save.error} /> : null}
     </section>
+  );
+}
+
+/** A page of one's own is switched on and off by whoever owns it. */
+function Own({ page }: { page: BookingPage }) {
+  const { t } = useWords();
+  const client = useQueryClient();
+  const turn = useMutation({
+    mutationFn: () => call('PATCH', `/account/booking-pages/${page.pageId}`, { enabled: !page.enabled }),
+    onSettled: () => client.invalidateQueries({ queryKey: ['me', 'pages'] }),
+  });
+  return (
+    <li>
+      <Mark status={page.bookable.bookable} label={page.bookable.message} /> <strong>{page.title}</strong>{' '}
+      <span className="muted">({page.linkName})</span>{' '}
+      <Button size="small" disabled={turn.isPending} onClick={() => turn.mutate()}>
+        {t(page.enabled ? 'me.disable' : 'me.enable')}
+        <span className="unseen">: {page.title}</span>
+      </Button>
+      <br />
+      <Told>{page.bookable.message}</Told>
+      {turn.isError ? <Fault error={turn.error} /> : null}
+    </li>
   );
 }

@@ -1,6 +1,6 @@
 /** One person: the four steps with evidence, reason and who acts; run them now; what was done, and what the provider sent. */
 import { Badge, Button, Input, Select } from '@fluentui/react-components';
-import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
+import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { type ReactNode, useState } from 'react';
 import { Link } from 'wouter';
 import {
@@ -436,7 +436,7 @@ function Permissions({ person }: { person: Person }) {
   });
   if (!permissions.data) return null;
   return (
-    <section className="card" aria-labelledby="permissions">
+    <section className="card wide" aria-labelledby="permissions">
       <h2 id="permissions">{t('person.permissions')}</h2>
       <ul className="plain">
         {permissions.data.permissions.map((one) => (
@@ -458,29 +458,43 @@ function Permissions({ person }: { person: Person }) {
 
 function History({ personId }: { personId: string }) {
   const { t, time } = useWords();
-  const history = useQuery({
+  const history = useInfiniteQuery({
     queryKey: ['person', personId, 'history'],
-    queryFn: () => get<Items<HistoryRow>>(`/people/${personId}/history?limit=50`),
+    queryFn: ({ pageParam }) =>
+      get<Items<HistoryRow> & { nextBefore: string | null }>(
+        `/people/${personId}/history${query({ limit: 50, before: pageParam })}`,
+      ),
+    initialPageParam: null as string | null,
+    getNextPageParam: (last) => last.nextBefore,
   });
   return (
     <section className="card wide" aria-labelledby="history">
       <h2 id="history">{t('person.history')}</h2>
       <Asked of={history}>
-        {({ items }) => (
+        {({ pages }) => (
           <ul className="plain">
-            {items.map((row) => (
-              <li key={row.historyId}>
-                <details>
-                  <summary>
-                    {time(row.at)} · <strong>{row.action}</strong> <span className="muted">{row.actor}</span>
-                  </summary>
-                  <Code>{JSON.stringify({ cause: row.cause, before: row.before, after: row.after }, null, 2)}</Code>
-                </details>
-              </li>
-            ))}
+            {pages
+              .flatMap(({ items }) => items)
+              .map((row) => (
+                <li key={row.historyId}>
+                  <details>
+                    <summary>
+                      {time(row.at)} · <strong>{row.action}</strong> <span className="muted">{row.actor}</span>
+                    </summary>
+                    <Code>{JSON.stringify({ cause: row.cause, before: row.before, after: row.after }, null, 2)}</Code>
+                  </details>
+                </li>
+              ))}
           </ul>
         )}
       </Asked>
+      {history.hasNextPage ? (
+        <p>
+          <Button disabled={history.isFetchingNextPage} onClick={() => void history.fetchNextPage()}>
+            {t('delegation.more')}
+          </Button>
+        </p>
+      ) : null}
     </section>
   );
 }

@@ -2,10 +2,23 @@
 import { Button, Field, Input, Select, Textarea } from '@fluentui/react-components';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
-import { type Alert, type Connections, call, get, type Items, post, type Source, type Token } from '../api.ts';
+import {
+  type AccountUser,
+  type Alert,
+  type Connections,
+  call,
+  get,
+  type Items,
+  type Listed,
+  post,
+  query,
+  type Source,
+  type Token,
+} from '../api.ts';
 import { Copy } from '../parts/copy.tsx';
 import { useMay } from '../parts/session.ts';
 import { Asked, Code, Empty, Fault, Heard, Mark, Page, Told } from '../parts/shown.tsx';
+import { Sure } from '../parts/sure.tsx';
 import { Table } from '../parts/table.tsx';
 import { useWords } from '../words/index.tsx';
 
@@ -80,12 +93,14 @@ function Tokens() {
   const client = useQueryClient();
   const [source, setSource] = useState('');
   const [label, setLabel] = useState('');
+  const [days, setDays] = useState('');
   const tokens = useQuery({ queryKey: ['tokens'], queryFn: () => get<Items<Token>>('/tokens') });
   const sources = useQuery({ queryKey: ['sources'], queryFn: () => get<Items<Source>>('/sources') });
   const scim = (sources.data?.items ?? []).filter(({ kind }) => kind === 'scim');
   const again = () => client.invalidateQueries({ queryKey: ['tokens'] });
   const make = useMutation({
-    mutationFn: () => post<Token & { token: string }>('/tokens', { source: source || scim[0]?.name, label }),
+    mutationFn: (of: { source: string; label: string; expiresInDays?: number }) =>
+      post<Token & { token: string }>('/tokens', of),
     onSettled: again,
   });
   const revoke = useMutation({ mutationFn: (id: string) => call('DELETE', `/tokens/${id}`), onSettled: again });
@@ -105,17 +120,29 @@ function Tokens() {
                   {token.source ? `(${token.source})` : `(${t('tokens.admin')})`}
                   <br />
                   <span className="muted">
+                    {t('tokens.made', { time: time(token.createdAt) })} ·{' '}
                     {t('tokens.used', { ago: ago(token.lastUsedAt) })}
                     {token.expiresAt ? ` · ${t('tokens.expires', { time: time(token.expiresAt) })}` : ''}
                   </span>
                 </span>
-                <details>
-                  <summary>{t('tokens.revoke')}</summary>
-                  <p>{t('tokens.revokeSure')}</p>
-                  <Button size="small" onClick={() => revoke.mutate(token.tokenId)}>
-                    {t('tokens.revoke')}
-                  </Button>
-                </details>
+                <span className="tools">
+                  {token.source ? (
+                    <Button
+                      size="small"
+                      disabled={make.isPending}
+                      onClick={() => make.mutate({ source: token.source ?? '', label: token.label })}
+                    >
+                      {t('tokens.rotate')}
+                      <span className="unseen">: {token.label || token.kind}</span>
+                    </Button>
+                  ) : null}
+                  <Sure
+                    label={t('tokens.revoke')}
+                    text={t('tokens.revokeSure')}
+                    disabled={revoke.isPending}
+                    run={() => revoke.mutate(token.tokenId)}
+                  />
+                </span>
               </li>
             ))}
           </ul>
@@ -126,7 +153,11 @@ function Tokens() {
         <form
           onSubmit={(event) => {
             event.preventDefault();
-            make.mutate();
+            make.mutate({
+              source: source || (scim[0]?.name ?? ''),
+              label,
+              ...(days === '' ? {} : { expiresInDays: Number(days) }),
+            });
           }}
         >
           <h3>{t('tokens.make')}</h3>
@@ -139,6 +170,9 @@ function Tokens() {
           </Field>
           <Field label={t('tokens.label')}>
             <Input value={label} onChange={(_event, data) => setLabel(data.value)} />
+          </Field>
+          <Field label={t('tokens.days')}>
+            <Input type="number" min={1} max={3650} value={days} onChange={(_event, data) => setDays(data.value)} />
           </Field>
           <p>
             <Button type="submit" disabled={make.isPending}>
@@ -154,6 +188,7 @@ function Tokens() {
           <p>
             <code className="tokenvalue">{make.data.token}</code> <Copy text={make.data.token} />
           </p>
+          <p className="muted">{t('tokens.then')}</p>
         </div>
       ) : null}
     </section>
@@ -194,7 +229,10 @@ interface PolicyDiff {
 function PolicyCard() {
   const { t, number } = useWords();
   const [text, setText] = useState('');
-  const policy = useQuery({ queryKey: ['policy'], queryFn: () => get<Record<string, unknown>>('/policy') });
+  const policy = useQuery({
+    queryKey: ['policy'],
+    queryFn: () => get<{ version: string; text: string }>('/policy'),
+  });
   const diff = useMutation({ mutationFn: () => post<PolicyDiff>('/policy/diff', { policy: text }) });
   return (
     <section className="card wide" aria-labelledby="policy">
@@ -203,7 +241,11 @@ function PolicyCard() {
         {(inForce) => (
           <details>
             <summary>{t('policy.inForce')}</summary>
-            <Code>{JSON.stringify(inForce, null, 2)}</Code>
+            <p className="muted">{t('policy.version', { version: inForce.version })}</p>
+            <Code>{inForce.text}</Code>
+            <p>
+              <Button onClick={() => setText(inForce.text)}>{t('policy.edit')}</Button>
+            </p>
           </details>
         )}
       </Asked>
@@ -215,10 +257,11 @@ function PolicyCard() {
           {t('policy.diff')}
         </Button>
       </p>
-      {diff.isError ? <Fault error={diff.error} /> : null}
+      {diff.isError ? <Faults error={diff.error} /> : null}
       {diff.data ? (
         <div role="status">
           <p>{t('policy.would', { gives: number(diff.data.gives), takes: number(diff.data.takes) })}</p>
+          <p className="muted">{t('policy.apply')}</p>
           {diff.data.items.length === 0 ? <Empty>{t('policy.same')}</Empty> : null}
           <ul className="plain">
             {diff.data.items.slice(0, 200).map((item) => (
@@ -230,6 +273,19 @@ function PolicyCard() {
         </div>
       ) : null}
     </section>
+  );
+}
+
+/** Every fault of a policy at once, a line each. */
+function Faults({ error }: { error: Error }) {
+  const faults = error.message.split(' | ');
+  if (faults.length < 2) return <Fault error={error} />;
+  return (
+    <ul role="alert" lang="en">
+      {faults.map((fault) => (
+        <li key={fault}>{fault}</li>
+      ))}
+    </ul>
   );
 }
 
@@ -281,6 +337,28 @@ function AlertsCard() {
   );
 }
 
+function Administrators() {
+  const { t } = useWords();
+  const users = useQuery({
+    queryKey: ['administrators'],
+    queryFn: () => get<Listed<AccountUser>>(`/account/users${query({ role: 'Administrator', limit: 100 })}`),
+    retry: false,
+  });
+  if (!users.data) return null;
+  return (
+    <>
+      <h3>{t('who.administrators')}</h3>
+      <ul className="plain below">
+        {users.data.items.map(({ accountUserId, name, email, status }) => (
+          <li key={accountUserId}>
+            {name} <span className="muted">{`${email} · ${status}`}</span>
+          </li>
+        ))}
+      </ul>
+    </>
+  );
+}
+
 const useConnections = () =>
   useQuery({ queryKey: ['connections'], queryFn: () => get<Connections>('/connections'), staleTime: 60_000 });
 
@@ -291,7 +369,7 @@ function ConnectionsCards() {
   const status = { given: 'true', missing: 'false', unsure: 'unknown' } as const;
   return (
     <Asked of={connections}>
-      {({ graph, signIn, mails, queue }) => (
+      {({ account, graph, signIn, mails, queue }) => (
         <>
           <section className="card" aria-labelledby="tenant">
             <h2 id="tenant">Microsoft 365</h2>
@@ -354,6 +432,7 @@ function ConnectionsCards() {
               <dt>{t('who.queue')}</dt>
               <dd>{queue === 'redis' ? 'Redis' : 'PostgreSQL'}</dd>
             </dl>
+            {account === 'builtin' ? <Administrators /> : null}
             <p className="muted">{t('who.text')}</p>
           </section>
         </>

@@ -1,10 +1,11 @@
 /** Everybody, however many: rows are drawn as they come into view, and asked for where one looks. The address keeps the filter. */
 import { Button, Checkbox, Input, Select } from '@fluentui/react-components';
-import { keepPreviousData, useMutation, useQueries, useQuery, useQueryClient } from '@tanstack/react-query';
+import { keepPreviousData, useMutation, useQueries, useQuery } from '@tanstack/react-query';
 import { useVirtualizer } from '@tanstack/react-virtual';
 import { useEffect, useRef, useState } from 'react';
 import { Link, useSearchParams } from 'wouter';
-import { get, type Items, type Listed, type Person, post, query, type Source, type Summary } from '../api.ts';
+import { get, type Items, type Listed, type Person, query, type Source, type Summary } from '../api.ts';
+import { Bulk } from '../parts/bulk.tsx';
 import { AddUser } from '../parts/by-hand.tsx';
 import { useMay } from '../parts/session.ts';
 import { Asked, Empty, Fault, Marks, Page } from '../parts/shown.tsx';
@@ -12,6 +13,8 @@ import { useWords } from '../words/index.tsx';
 
 const pageSize = 200;
 const ahead = 50;
+/** More are done by a table, or by the policy. */
+const mostPicked = 1000;
 const filters = ['filter', 'condition', 'reason', 'group', 'source', 'lifecycle', 'ready'] as const;
 type Filter = (typeof filters)[number];
 
@@ -40,6 +43,18 @@ export function Users() {
     queryKey: ['people', wished, number],
     queryFn: ({ signal }: { signal: AbortSignal }) =>
       get<Listed<Person>>(`/people${query({ ...wished, limit: pageSize, offset: number * pageSize })}`, signal),
+  });
+  const pickAll = useMutation({
+    mutationFn: async () => {
+      const ids: string[] = [];
+      for (let cursor: string | null = ''; cursor !== null; ) {
+        const some: Listed<Person> = await get(`/people${query({ ...wished, limit: 500, cursor })}`);
+        ids.push(...some.items.map(({ personId }) => personId));
+        cursor = some.nextCursor;
+      }
+      return ids;
+    },
+    onSuccess: (ids) => setPicked(new Set(ids)),
   });
   // How many there are; the first page as well.
   const first = useQuery({ ...page(0), placeholderData: keepPreviousData });
@@ -102,7 +117,14 @@ export function Users() {
               pick={setPicked}
               canPick={mayProvision}
             />
-            <span className="muted">{t('users.picked', { count: number(picked.size) })}</span>
+            <p className="tools">
+              <span className="muted">{t('users.picked', { count: number(picked.size) })}</span>
+              {mayProvision && total > 0 && total <= mostPicked && picked.size < total ? (
+                <Button size="small" disabled={pickAll.isPending} onClick={() => pickAll.mutate()}>
+                  {t('users.pickAll', { count: total })}
+                </Button>
+              ) : null}
+            </p>
           </>
         )}
       </Asked>
@@ -320,63 +342,4 @@ function useThrottled(value: string, milliseconds: number): string {
     [],
   );
   return slow;
-}
-
-/** First what would be done, of each; then, if whoever looks says so, it. */
-function Bulk({ personIds, done }: { personIds: string[]; done(): void }) {
-  const { t } = useWords();
-  const client = useQueryClient();
-  const [seen, setSeen] = useState<{ id: string; who: string; what: string }[] | null>(null);
-  const each = useMutation({
-    mutationFn: async (plan: boolean) => {
-      const rows: { id: string; who: string; what: string }[] = [];
-      for (const id of personIds) {
-        const [person, result] = [
-          await get<Person>(`/people/${id}`),
-          await post<{ steps?: { message: string; outcome: string }[] }>(`/people/${id}/provision`, { plan }),
-        ];
-        const steps = (result.steps ?? []).filter(({ outcome }) => outcome !== 'nothing_to_do');
-        rows.push({
-          id,
-          who: person.displayName ?? person.userName,
-          what: steps.map(({ message }) => message).join(' ') || t('users.asWished'),
-        });
-      }
-      return rows;
-    },
-    onSuccess: (rows, plan) => {
-      if (plan) return setSeen(rows);
-      setSeen(null);
-      done();
-      void client.invalidateQueries();
-    },
-  });
-  return (
-    <section className="card below" aria-label={t('users.bulk')}>
-      <div className="tools">
-        <span>{t('users.picked', { count: personIds.length })}</span>
-        <Button onClick={() => each.mutate(true)} disabled={each.isPending}>
-          {t('users.preview')}
-        </Button>
-        {seen ? (
-          <Button appearance="primary" onClick={() => each.mutate(false)} disabled={each.isPending}>
-            {t('users.provision')}
-          </Button>
-        ) : null}
-        <Button appearance="subtle" onClick={done}>
-          {t('users.unpick')}
-        </Button>
-      </div>
-      {each.isError ? <Fault error={each.error} /> : null}
-      {seen ? (
-        <ul className="plain">
-          {seen.map(({ id, who, what }) => (
-            <li key={id}>
-              <strong>{who}</strong>: {what}
-            </li>
-          ))}
-        </ul>
-      ) : null}
-    </section>
-  );
 }

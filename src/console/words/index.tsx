@@ -15,7 +15,7 @@ export interface Words {
   t(key: Key, values?: Record<string, string | number>): string;
   /** Of a word that the API gave (a reason, a state): as it is, where there is none for it. */
   named(
-    group: 'reason' | 'owner' | 'lifecycle' | 'kind' | 'state' | 'condition' | 'step' | 'connection' | 'alert',
+    group: 'reason' | 'owner' | 'lifecycle' | 'kind' | 'state' | 'condition' | 'step' | 'connection' | 'alert' | 'day',
     name: string,
   ): string;
   number(value: number): string;
