@@ -99,6 +99,8 @@ const applyBody = z.strictObject({ only: z.array(z.string().min(1)).min(1).max(1
 const driftQuery = z.strictObject({ format: z.enum(['json', 'csv']).default('json') });
 const driftColumns = ['kind', 'who', 'what', 'owner', 'since', 'mode', 'state', 'personId', 'accountUserId'] as const;
 const mostDrift = 100_000;
+const runIdIn = (params: Record<string, string>): string => parse(runParams, params).runId;
+const runParams = z.object({ runId: z.uuid() });
 const diffBody = z.strictObject({ policy: z.string().min(1).max(1_000_000) });
 const tokenBody = z.strictObject({
   source: z.string().min(1).max(100),
@@ -149,7 +151,7 @@ export function operationRoutes({
         async handle({ params, body, caller }) {
           const personIds = body.only ? await personIdsOf(body.only) : undefined;
           const only = { personIds, cause: body.cause };
-          const runId = parse(z.uuid(), params.runId);
+          const runId = runIdIn(params);
           const by = caller.cause.actor;
           // A plan of a changed policy is decided like what the brake holds.
           if ((await store.run(runId))?.kind === 'policy') {
@@ -337,7 +339,7 @@ export function operationRoutes({
       answers: { 202: { description: 'The run that corrects it.', schema: shapes.run } },
       async handle({ params, body, caller }) {
         const only = body.only ? await personIdsOf(body.only) : null;
-        const runId = await reconciler.applyPlan(parse(z.uuid(), params.runId), only, caller.cause.actor);
+        const runId = await reconciler.applyPlan(runIdIn(params), only, caller.cause.actor);
         return { status: 202, headers: { Location: `/api/v1/runs/${runId}` }, body: await runOf(runId) };
       },
     }),
@@ -348,7 +350,7 @@ export function operationRoutes({
       summary: 'One run: how far it is, or what came of it',
       operation: 'runs.read',
       answers: { 200: { description: 'The run.', schema: shapes.run } },
-      handle: async ({ params }) => ({ body: await runOf(parse(z.uuid(), params.runId)) }),
+      handle: async ({ params }) => ({ body: await runOf(runIdIn(params)) }),
     }),
     route({
       method: 'get',
@@ -359,7 +361,7 @@ export function operationRoutes({
       query: driftQuery,
       answers: { 200: { description: 'The differences, by kind.', schema: shapes.itemsOf(shapes.drift) } },
       async handle({ params, query, response }) {
-        const items = await store.driftOf(parse(z.uuid(), params.runId), mostDrift);
+        const items = await store.driftOf(runIdIn(params), mostDrift);
         if (query.format === 'json') return { body: { items } };
         response.type('text/csv').set('Content-Disposition', 'attachment; filename="drift.csv"');
         response.write(`\uFEFF${csvLine(driftColumns)}`);
@@ -383,7 +385,7 @@ export function operationRoutes({
       summary: 'What a stored plan would change, person by person',
       operation: 'runs.read',
       answers: { 200: { description: 'The first thousand.', schema: shapes.itemsOf(shapes.planItem) } },
-      handle: async ({ params }) => ({ body: { items: await store.planItems(parse(z.uuid(), params.runId), 1000) } }),
+      handle: async ({ params }) => ({ body: { items: await store.planItems(runIdIn(params), 1000) } }),
     }),
     route({
       method: 'post',

@@ -24,7 +24,10 @@ export function useEvents(enabled: boolean): 'live' | 'away' {
         wasAway = true;
         setState('away');
         // An answer that was no stream ends it for good: a proxy whose server was away, say.
-        if (source.readyState === EventSource.CLOSED) timer = window.setTimeout(open, 3000);
+        if (source.readyState !== EventSource.CLOSED) return;
+        // Or whoever looks is signed out, elsewhere perhaps, or may less than before: asking finds out.
+        void client.invalidateQueries({ queryKey: ['session'] });
+        timer = window.setTimeout(open, 3000);
       };
       source.addEventListener('people', (event) => {
         const { personIds, more } = JSON.parse(event.data) as { personIds: string[]; more: boolean };

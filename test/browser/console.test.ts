@@ -376,6 +376,18 @@ describe('signed in with the admin token', () => {
     await page.getByRole('status', { name: 'What was done' }).waitFor();
   }, 60_000);
 
+  test('whoever signs out in one tab is signed out in the other, and is not kept guessing', async () => {
+    const one = await openPage(browser, usher);
+    await signIn(one.page);
+    const two = await one.context.newPage();
+    await two.goto('/users');
+    await two.getByRole('heading', { level: 1, name: 'Users' }).waitFor();
+    await one.page.getByRole('button', { name: 'Sign out' }).click();
+    await two.getByLabel('Admin token').waitFor({ timeout: 20_000 });
+    expect(new URL(two.url()).pathname).toBe('/sign-in');
+    await one.context.close();
+  }, 40_000);
+
   test('while the server is away it says so, and goes on by itself when it is back', async () => {
     await page.goto('/users');
     await page.getByRole('link', { name: 'Ana Ruiz' }).waitFor();

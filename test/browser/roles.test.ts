@@ -155,3 +155,15 @@ test(
     }),
   60_000,
 );
+
+test('an Administrator who becomes a Member meanwhile is left with what a Member sees', async () => {
+  const { accountUserId } = (await usher.api('GET', '/people/ana.ruiz@contoso.com')).body;
+  const become = (role: string) => usher.api('PATCH', `/account/users/${accountUserId}`, { role });
+  expect((await become('Administrator')).status).toBe(200);
+  await as('ana.ruiz', async (page) => {
+    await page.getByRole('heading', { name: 'What is in the way' }).waitFor();
+    expect((await become('Member')).status).toBe(200);
+    await page.getByRole('heading', { name: 'Calendar connection' }).waitFor({ timeout: 20_000 });
+    expect(await page.getByRole('navigation').count()).toBe(0);
+  });
+}, 60_000);

@@ -6,7 +6,7 @@ import { Link, useLocation } from 'wouter';
 import { peopleColumns } from '../../domain/people-columns.ts';
 import { get, type Import, type ImportRow, type Items, Problem, post, query, upload } from '../api.ts';
 import { useMay } from '../parts/session.ts';
-import { Asked, Empty, Fault, Page, Told } from '../parts/shown.tsx';
+import { Asked, Empty, Fault, Page, Told, Whole } from '../parts/shown.tsx';
 import { Table } from '../parts/table.tsx';
 import { useWords } from '../words/index.tsx';
 
@@ -195,7 +195,7 @@ function One({ importId }: { importId: string }) {
     onSettled: () => client.invalidateQueries(),
   });
   return (
-    <Asked of={one}>
+    <Whole of={one} title={t('onboard')}>
       {(shown) => (
         <Page title={shown.name} lead={named('state', shown.state)}>
           <div className="tools">
@@ -230,7 +230,7 @@ function One({ importId }: { importId: string }) {
           {mayWrite ? <Wrong of={shown} /> : null}
         </Page>
       )}
-    </Asked>
+    </Whole>
   );
 }
 

@@ -24,7 +24,7 @@ import {
 import { EditByHand } from '../parts/by-hand.tsx';
 import { Instructions } from '../parts/instructions.tsx';
 import { useMay } from '../parts/session.ts';
-import { Asked, Code, Empty, Fault, Mark, Page, Told } from '../parts/shown.tsx';
+import { Asked, Code, Empty, Fault, Mark, Page, Told, Whole } from '../parts/shown.tsx';
 import { Sure } from '../parts/sure.tsx';
 import { useWords } from '../words/index.tsx';
 
@@ -34,16 +34,10 @@ export function PersonPage({ who }: { who: string }) {
     queryKey: ['person', who],
     queryFn: () => get<Person>(`/people/${encodeURIComponent(who)}`),
   });
-  if (person.isError && !person.data)
-    return (
-      <Page title={t('users')}>
-        <Fault error={person.error} again={() => void person.refetch()} />
-      </Page>
-    );
   return (
-    <Asked of={person}>
+    <Whole of={person} title={t('users')}>
       {(found) => <Shown person={found} title={found.displayName ?? found.userName ?? t('users')} />}
-    </Asked>
+    </Whole>
   );
 }
 

@@ -5,7 +5,7 @@ import { useState } from 'react';
 import { Link, useLocation } from 'wouter';
 import { type Drift, get, type Items, type PlanItem, post, type Run } from '../api.ts';
 import { useMay } from '../parts/session.ts';
-import { Asked, Code, Empty, Fault, Page, Told } from '../parts/shown.tsx';
+import { Asked, Code, Empty, Fault, Page, Told, Whole } from '../parts/shown.tsx';
 import { Sure } from '../parts/sure.tsx';
 import { Table } from '../parts/table.tsx';
 import { useWords } from '../words/index.tsx';
@@ -66,7 +66,7 @@ export function RunPage({ runId }: { runId: string }) {
     refetchInterval: ({ state }) => (state.data?.state === 'running' ? 1000 : false),
   });
   return (
-    <Asked of={run}>
+    <Whole of={run} title={t('runs')}>
       {(shown) => (
         <Page
           title={named('kind', shown.kind)}
@@ -80,7 +80,7 @@ export function RunPage({ runId }: { runId: string }) {
           ) : null}
         </Page>
       )}
-    </Asked>
+    </Whole>
   );
 }
 

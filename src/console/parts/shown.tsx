@@ -81,6 +81,24 @@ export function Asked<T>({ of, children }: { of: UseQueryResult<T>; children: (d
   return <Spinner label={t('loading')} />;
 }
 
+/** A page that is about one thing: until it is there, and where it is not, it is a page all the same. */
+export function Whole<T>({
+  of,
+  title,
+  children,
+}: {
+  of: UseQueryResult<T>;
+  title: string;
+  children: (data: T) => ReactNode;
+}) {
+  if (of.data !== undefined) return <Asked of={of}>{children}</Asked>;
+  return (
+    <Page title={title}>
+      <Asked of={of}>{children}</Asked>
+    </Page>
+  );
+}
+
 /** When a source was last heard of. */
 export function Heard({ source }: { source: Source }) {
   const { t, ago } = useWords();
