@@ -15,7 +15,7 @@ export interface PeopleByHand {
   plan(cells: Cells): Promise<{ kind: string; note: string | null; personId: string | null; lifecycle: string | null }>;
   add(cells: Cells, cause: Cause): Promise<string>;
   change(personId: string, changes: { [K in keyof Cells]?: Cells[K] | null }, cause: Cause): Promise<void>;
-  restore(personId: string, cause: Cause): Promise<void>;
+  restore(personId: string, cause: Cause, plan: boolean): Promise<void>;
   said(personId: string): Promise<DirectoryUser[]>;
 }
 
@@ -235,12 +235,13 @@ export function peopleRoutes(parts: PeopleParts): Route[] {
       path: '/people/{who}/restore',
       tag,
       summary:
-        'Take back a leaving that an administrator asked for, as long as the sources and the policy want the person',
+        'Take a leaving back, as long as the sources and the policy want the person; with plan: true only say whether that can be',
       operation: 'people.offboard',
+      body: provisionBody,
       answers: { 200: { description: 'The person, wanted.', schema: shapes.person } },
-      async handle({ params, caller }) {
+      async handle({ params, body, caller }) {
         const { personId } = (await find(params)).known.person;
-        await byHand.restore(personId, caller.cause);
+        await byHand.restore(personId, caller.cause, body.plan);
         return { body: showPerson(await findOne(personId), policy) };
       },
     }),

@@ -162,8 +162,8 @@ export function openByHand({ store, account, policy, hints, now }: ByHandParts) 
       );
     },
 
-    /** Whoever left by an administrator's word, or was kept out of it, is wanted again, as the sources and the policy say now. */
-    async restore(personId: string, cause: Cause): Promise<void> {
+    /** Whoever left is wanted again, as the sources and the policy say now; with `plan` it is only found out whether that can be. */
+    async restore(personId: string, cause: Cause, plan = false): Promise<void> {
       for (let tries = 1; tries <= mostTries; tries++) {
         const { person, users, reconsider } = await knownPerson(personId);
         if (person.lifecycle === 'wanted' || person.lifecycle === 'out_of_scope')
@@ -174,6 +174,7 @@ export function openByHand({ store, account, policy, hints, now }: ByHandParts) 
         const first = users[0];
         const change = first ? changeFor(users, { ...person, leave: null }, policy, first) : null;
         if (change?.lifecycle !== 'wanted') throw new UsherError('conflict', whyNot(users));
+        if (plan) return;
         if (
           await store.changeWish(
             personId,

@@ -283,6 +283,7 @@ describe('signed in with the admin token', () => {
     await bulk.getByRole('button', { name: 'What would be done?' }).click();
     await bulk.getByRole('heading', { name: 'What would be done; nothing was' }).waitFor();
     await bulk.getByRole('listitem').filter({ hasText: 'Ana Ruiz: Nothing: Wanted' }).waitFor();
+    await bulk.getByRole('listitem').filter({ hasText: 'one: Not possible: Every source deleted' }).waitFor();
     expect(await violations(page)).toEqual([]);
     await photograph(page, 'users-bulk');
     await bulk.getByRole('button', { name: 'Do it' }).click();

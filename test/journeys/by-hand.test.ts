@@ -115,6 +115,8 @@ test('a leaving by hand is taken back as long as the directory wants the person'
   expect(nothing.status).toBe(409);
   await usher.api('POST', `/people/${at('bjorn.akesson')}/offboard`);
   await becomes('bjorn.akesson', 'suspended');
+  const plan = await usher.api('POST', `/people/${at('bjorn.akesson')}/restore`, { plan: true });
+  expect([plan.status, plan.body.lifecycle]).toEqual([200, 'suspended']);
   const back = await usher.api('POST', `/people/${at('bjorn.akesson')}/restore`);
   expect(back.body).toMatchObject({ lifecycle: 'wanted', leave: null });
   expect((await becomes('bjorn.akesson', 'wanted')).accountUserId).toBe(accountUserId);

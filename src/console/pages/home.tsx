@@ -83,7 +83,7 @@ function Readiness({ summary }: { summary: Summary }) {
   return (
     <section className="card" aria-labelledby="ready">
       <h2 id="ready">{t('home.ready')}</h2>
-      <div className="between">
+      <div className="between middle">
         <div>
           <div className="big">{number(summary.ready)}</div>
           <p className="muted">{t('home.ofWanted', { count: wanted })}</p>
@@ -187,7 +187,7 @@ function SourcesCard() {
   const sources = useQuery({ queryKey: ['sources'], queryFn: () => get<Items<Source>>('/sources') });
   return (
     <section className="card" aria-labelledby="sources">
-      <h2 id="sources">{t('sources')}</h2>
+      <h2 id="sources">{t('sources.list')}</h2>
       <Asked of={sources}>
         {({ items }) => (
           <ul className="plain">

@@ -137,6 +137,7 @@ function Tokens() {
                     </Button>
                   ) : null}
                   <Sure
+                    size="small"
                     label={t('tokens.revoke')}
                     text={t('tokens.revokeSure')}
                     disabled={revoke.isPending}
@@ -151,6 +152,7 @@ function Tokens() {
       {revoke.isError ? <Fault error={revoke.error} /> : null}
       {scim.length > 0 ? (
         <form
+          className="form"
           onSubmit={(event) => {
             event.preventDefault();
             make.mutate({

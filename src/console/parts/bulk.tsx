@@ -42,9 +42,10 @@ async function wouldDo(act: Act, person: Person, { t, named }: Words): Promise<s
           })
         : t('bulk.nothing', { state: named('lifecycle', person.lifecycle) });
     case 'restore':
-      return isOn || person.lifecycle === 'out_of_scope'
-        ? t('bulk.nothing', { state: named('lifecycle', person.lifecycle) })
-        : t('person.restoreSure');
+      if (isOn || person.lifecycle === 'out_of_scope')
+        return t('bulk.nothing', { state: named('lifecycle', person.lifecycle) });
+      await post(`/people/${person.personId}/restore`, { plan: true });
+      return t('person.restoreSure');
   }
 }
 
@@ -137,7 +138,7 @@ export function Bulk({ personIds, done }: { personIds: string[]; done(): void })
           <ul className="plain">
             {each.data.rows.map(({ id, who, what, isFault }) => (
               <li key={id}>
-                <strong>{who}</strong>: {isFault ? `${t('state.failed')}: ` : ''}
+                <strong>{who}</strong>: {isFault ? `${t(isPlanned ? 'bulk.not' : 'state.failed')}: ` : ''}
                 <Told>{what}</Told>
               </li>
             ))}

@@ -8,15 +8,16 @@ interface SureProps {
   /** What it means, where the label does not say it all. */
   text?: string;
   disabled?: boolean;
+  size?: 'small' | 'medium';
   run(): void;
 }
 
-export function Sure({ label, text, disabled = false, run }: SureProps) {
+export function Sure({ label, text, disabled = false, size = 'medium', run }: SureProps) {
   const { t } = useWords();
   const [asked, setAsked] = useState(false);
   if (!asked)
     return (
-      <Button disabled={disabled} onClick={() => setAsked(true)}>
+      <Button size={size} disabled={disabled} onClick={() => setAsked(true)}>
         {label} …
       </Button>
     );
@@ -24,6 +25,7 @@ export function Sure({ label, text, disabled = false, run }: SureProps) {
     <span role="alertdialog" aria-label={label} className="sure">
       {text ? <span>{text}</span> : null}
       <Button
+        size={size}
         appearance="primary"
         disabled={disabled}
         onClick={() => {
@@ -33,7 +35,7 @@ export function Sure({ label, text, disabled = false, run }: SureProps) {
       >
         {t('sure', { what: label })}
       </Button>
-      <Button autoFocus onClick={() => setAsked(false)}>
+      <Button size={size} autoFocus onClick={() => setAsked(false)}>
         {t('cancel')}
       </Button>
     </span>

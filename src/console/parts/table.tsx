@@ -3,7 +3,8 @@ import type { ReactNode } from 'react';
 /** A table that scrolls by itself where it does not fit; `unseen` heads the columns whose buttons say it all. */
 export function Table({ heads, unseen = [], children }: { heads: string[]; unseen?: string[]; children: ReactNode }) {
   return (
-    <div className="scroll">
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard
+    <div className="scroll" tabIndex={0}>
       <table className="table">
         <thead>
           <tr>

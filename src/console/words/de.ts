@@ -455,4 +455,5 @@ export const de: Record<Key, string> = {
   'bulk.checked': 'Wird geprüft',
   'bulk.offboardText': 'Die Anmeldung endet sofort; nach der Haltefrist: Lizenzen {licenses}; Buchungsseiten {pages}.',
   'bulk.nothing': 'Nichts: {state}',
+  'bulk.not': 'Nicht möglich',
 };

@@ -447,4 +447,5 @@ export const en = {
   'bulk.checked': 'Being checked',
   'bulk.offboardText': 'Sign-in ends at once; after the hold: licenses {licenses}; Booking pages {pages}.',
   'bulk.nothing': 'Nothing: {state}',
+  'bulk.not': 'Not possible',
 } as const;
