@@ -311,10 +311,10 @@ async function build(
       hints,
       policy,
       now,
-      oneSource: policy.sources.filter((source) => source.kind === 'scim').length <= 1 && polled.length === 0,
+      oneSource: policy.sources.filter(({ kind }) => kind !== 'graph' || polled.length > 0).length <= 1,
     });
     const bulkHints = gatherHints(wakeUps, 20, (count) => metrics.hintsDropped.inc(count), 'bulk');
-    const byHand = openByHand({ store, account, policy, hints, now });
+    const byHand = openByHand({ store, intake, account, policy, hints, now });
     const importer = openImporter({ store, account, policy, hints: bulkHints, log, now });
     const requestLog = openRequestLog(store, log);
     const events = openEvents(store, log);

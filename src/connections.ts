@@ -45,7 +45,7 @@ async function look({ config, store, wakeUps, graph, mailer }: ConnectionParts):
   ]);
   const webhook: Health =
     policy.alerts.webhook && config.webhookSecret
-      ? { connection: 'webhook', state: 'ok', found: policy.alerts.webhook, next: null }
+      ? { connection: 'webhook', state: 'ok', found: withoutSecret(policy.alerts.webhook), next: null }
       : await off('webhook', 'Name alerts.webhook in the policy, and set USHER_WEBHOOK_SECRET.');
   for (const { channel, count, error } of unsent) {
     const health = channel === 'mail' ? mail : webhook;
@@ -75,7 +75,7 @@ async function look({ config, store, wakeUps, graph, mailer }: ConnectionParts):
             ...tenant,
           }
         : null,
-    alerts: policy.alerts,
+    alerts: { ...policy.alerts, webhook: policy.alerts.webhook && withoutSecret(policy.alerts.webhook) },
     health: [
       // Whoever reads this was answered out of it.
       {
@@ -97,6 +97,9 @@ async function look({ config, store, wakeUps, graph, mailer }: ConnectionParts):
     ],
   };
 }
+
+/** Addresses of chat systems hold their secret in the path. */
+const withoutSecret = (address: string): string => `${new URL(address).origin}/…`;
 
 type Tenant = Pick<NonNullable<Connections['graph']>, 'permissions' | 'trouble'>;
 

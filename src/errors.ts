@@ -69,6 +69,7 @@ export const errorTable = {
     'Correct the path (RFC 7644 section 3.5.2).',
     'invalidPath',
   ),
+  would_leave: row('terminal', 409, 'The person would leave', 'Correct what is sent, or say that it is meant.'),
   sensitive: row(
     'terminal',
     403,

@@ -250,6 +250,8 @@ export interface IntakeStore {
     change: PersonChange,
     cause: Cause,
     ownAddresses: string[],
+    /** `locked`: another source may send the same human at this moment. */
+    others: 'none' | 'locked',
   ): Promise<StoredUser | null>;
   /** The long way in, under a lock per source and address: correlate, then create or attach. */
   createCorrelated(
@@ -516,9 +518,17 @@ export interface PolicyStore {
     change: PersonChange,
     seenReconsider: number,
     cause: Cause,
-    /** For the history; `wish.changed`. */
-    action?: string,
   ): Promise<boolean>;
+  /**
+   * Under the person's lock, so that no source's word comes between the look and the write: what `decide` says the person becomes. `activeAgain` is a
+   * directory user who speaks from now on. Null from `decide`: nothing is written. What a plan of the policy would take of them goes on waiting.
+   */
+  changeLocked(
+    personId: string,
+    decide: (one: PersonWithSources) => { change: PersonChange; activeAgain: string | null } | null,
+    cause: Cause,
+    action: string,
+  ): Promise<void>;
   /** The person keeps what this policy version would take, until somebody approves. */
   keepUnder(personId: string, generation: number, version: string): Promise<void>;
   /** Nothing changed for this person by what was looked at. */

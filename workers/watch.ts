@@ -27,10 +27,11 @@ export function openWatch({ store, account, policy, log, now }: WatchParts): () 
   async function silentSources(): Promise<void> {
     for (const source of await store.sources()) {
       const entry = policy.sources.find(({ name }) => name === source.name);
-      // Tables, and people added by hand, come when somebody brings them.
-      if (!entry || !['scim', 'graph'].includes(entry.kind) || !source.lastHeardAt) continue;
+      if (!entry || !source.lastHeardAt) continue;
       const hours = entry.silentAfterHours;
-      const silent = now().getTime() - source.lastHeardAt.getTime() > hours * 3_600_000;
+      // Tables, and people added by hand, come when somebody brings them.
+      const speaks = entry.kind === 'scim' || entry.kind === 'graph';
+      const silent = speaks && now().getTime() - source.lastHeardAt.getTime() > hours * 3_600_000;
       await tellWhile(
         silent && !source.pausedAt,
         `source_silent:${source.name}`,

@@ -121,7 +121,7 @@ export function privacyActs(database: AccountDatabase, settings: AccountSettings
         const { personId, accountUserId } = ids;
         if (personId) {
           const { rows } = await client.query<{ lifecycle: string; living: string }>(
-            `select p.lifecycle, (select count(*) from directory_users d where d.person_id = p.person_id and d.deleted_at is null and d.active) as living
+            `select p.lifecycle, (select count(*) from directory_users d left join sources s on s.name = d.source where d.person_id = p.person_id and d.deleted_at is null and d.active and s.kind is distinct from 'console') as living
              from people p where p.person_id = $1 for update`,
             [personId],
           );

@@ -22,13 +22,22 @@ export interface DelegationParts {
 
 const atOnce = 500;
 
-const reportQuery = z.strictObject({
-  reason: z.enum(Object.keys(reasons) as [keyof typeof reasons]).optional(),
-  format: z.enum(['json', 'csv']).default('json'),
-  /** Left out: everybody. With it, a page, and the counts of everybody. */
-  limit: z.coerce.number().int().min(1).max(500).optional(),
-  offset: z.coerce.number().int().min(0).max(10_000_000).default(0),
-});
+const reportQuery = z
+  .strictObject({
+    reason: z.enum(Object.keys(reasons) as [keyof typeof reasons]).optional(),
+    format: z.enum(['json', 'csv']).default('json'),
+    /** Left out: everybody. With it, a page, and the counts of everybody. */
+    limit: z.coerce.number().int().min(1).max(500).optional(),
+    offset: z.coerce.number().int().min(0).max(10_000_000).default(0),
+  })
+  .refine(({ limit, offset }) => limit !== undefined || offset === 0, {
+    path: ['offset'],
+    message: 'give a limit with it',
+  })
+  .refine(({ limit, format }) => limit === undefined || format === 'json', {
+    path: ['limit'],
+    message: 'a CSV holds everybody; leave it out',
+  });
 const scriptQuery = z.strictObject({ who: z.union([z.string(), z.array(z.string())]).optional() });
 const checkBody = z.strictObject({
   who: z.array(z.string().min(1)).min(1).max(10_000).optional(),

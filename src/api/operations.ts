@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { type Access, hashToken, newToken } from '../access.ts';
 import { csvLine } from '../csv.ts';
 import type { Policy } from '../domain/policy.ts';
+import { mayDo } from '../domain/roles.ts';
 import { UsherError } from '../errors.ts';
 import type {
   AccessStore,
@@ -416,7 +417,20 @@ export function operationRoutes({
       answers: {
         200: { description: 'The policy.', schema: z.looseObject({ version: z.string(), text: z.string() }) },
       },
-      handle: async () => ({ body: { version: policy.version, policy, text: policies.text } }),
+      async handle({ caller }) {
+        const { webhook } = policy.alerts;
+        // Its address may hold a secret, which whoever only reads need not know.
+        if (!webhook || mayDo(caller.asker, 'sources.manage').allowed)
+          return { body: { version: policy.version, policy, text: policies.text } };
+        const hidden = `${new URL(webhook).origin}/…`;
+        return {
+          body: {
+            version: policy.version,
+            policy: { ...policy, alerts: { ...policy.alerts, webhook: hidden } },
+            text: policies.text.replaceAll(webhook, hidden),
+          },
+        };
+      },
     }),
   ];
 }

@@ -2,19 +2,27 @@
 import { z } from 'zod';
 import type { AccountAdministration } from '../administration.ts';
 import { conditionTypes, readiness, reasons } from '../domain/conditions.ts';
-import { type Cells, textColumns } from '../domain/csv-people.ts';
+import { textColumns } from '../domain/csv-people.ts';
 import { type DirectoryUser, lifecycles } from '../domain/person.ts';
 import type { Policy } from '../domain/policy.ts';
+import { text as plainText } from '../domain/user-settings.ts';
 import { UsherError } from '../errors.ts';
 import type { AdminStore, Cause, HistoryRow, Provision, SchedulingAccount, ShownPerson, WakeUps } from '../ports.ts';
 import { type Route, route } from './route.ts';
 import * as shapes from './shapes.ts';
 
-/** People whom an administrator adds, changes and takes back; the port of `intake`. Cells are as in a table: lists joined by `|`. */
+/** What somebody says of a person by hand; null clears. */
+type Described = Partial<
+  Record<(typeof textColumns)[number], string | null> & Record<'licenses' | 'bookingPages', string[] | null>
+>;
+
+/** People whom an administrator adds, changes and takes back; the port of `intake`. */
 export interface PeopleByHand {
-  plan(cells: Cells): Promise<{ kind: string; note: string | null; personId: string | null; lifecycle: string | null }>;
-  add(cells: Cells, cause: Cause): Promise<string>;
-  change(personId: string, changes: { [K in keyof Cells]?: Cells[K] | null }, cause: Cause): Promise<void>;
+  plan(
+    described: Described,
+  ): Promise<{ kind: string; note: string | null; personId: string | null; lifecycle: string | null }>;
+  add(described: Described, cause: Cause): Promise<string>;
+  change(personId: string, changes: Described, mayLeave: boolean, cause: Cause): Promise<void>;
   restore(personId: string, cause: Cause, plan: boolean): Promise<void>;
   said(personId: string): Promise<DirectoryUser[]>;
 }
@@ -50,16 +58,16 @@ const peopleQuery = z.strictObject({
   offset: z.coerce.number().int().min(0).max(10_000_000).optional(),
 });
 const historyQuery = z.strictObject({ limit, before });
-const line = z.string().trim().min(1).max(320);
-const several = z.array(z.string().trim().min(1).max(100)).max(50);
+const line = plainText(320);
+const several = z.array(plainText(100)).max(50);
 const described = {
   ...Object.fromEntries(textColumns.map((column) => [column, line.nullable().optional()])),
   licenses: several.nullable().optional(),
   bookingPages: several.nullable().optional(),
 } as Record<(typeof textColumns)[number], z.ZodOptional<z.ZodNullable<typeof line>>> &
   Record<'licenses' | 'bookingPages', z.ZodOptional<z.ZodNullable<typeof several>>>;
-const changeBody = z.strictObject(described);
-const addBody = changeBody.extend({ plan: z.boolean().default(false) });
+const addBody = z.strictObject({ ...described, plan: z.boolean().default(false) });
+const changeBody = z.strictObject({ ...described, mayLeave: z.boolean().default(false) });
 const provisionBody = z.strictObject({ plan: z.boolean().default(false) });
 
 /** How long a provision is waited for before the caller gets its address instead. */
@@ -114,9 +122,8 @@ export function peopleRoutes(parts: PeopleParts): Route[] {
         200: { description: 'With plan: true, what adding them would mean.', schema: shapes.byHandPlan },
       },
       async handle({ body: { plan, ...fields }, caller }) {
-        const cells = cellsOf(fields) as Cells;
-        if (plan) return { body: await byHand.plan(cells) };
-        const personId = await byHand.add(cells, caller.cause);
+        if (plan) return { body: await byHand.plan(said(fields)) };
+        const personId = await byHand.add(said(fields), caller.cause);
         return {
           status: 201,
           headers: { Location: `/api/v1/people/${personId}` },
@@ -132,9 +139,9 @@ export function peopleRoutes(parts: PeopleParts): Route[] {
       operation: 'people.add',
       body: changeBody,
       answers: { 200: { description: 'The person.', schema: shapes.person } },
-      async handle({ params, body, caller }) {
+      async handle({ params, body: { mayLeave, ...fields }, caller }) {
         const { personId } = (await find(params)).known.person;
-        await byHand.change(personId, cellsOf(body), caller.cause);
+        await byHand.change(personId, said(fields), mayLeave, caller.cause);
         return { body: showPerson(await findOne(personId), policy) };
       },
     }),
@@ -311,13 +318,9 @@ export function peopleRoutes(parts: PeopleParts): Route[] {
   ];
 }
 
-function cellsOf(fields: z.output<typeof changeBody>): { [K in keyof Cells]?: Cells[K] | null } {
-  return Object.fromEntries(
-    Object.entries(fields)
-      .filter(([, value]) => value !== undefined)
-      .map(([column, value]) => [column, Array.isArray(value) ? value.join('|') : value]),
-  );
-}
+/** Without what was not said. */
+const said = (fields: { [K in keyof Described]?: Described[K] | undefined }): Described =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 
 const pending = (provisionId: string) => ({
   status: 202,

@@ -2,7 +2,7 @@
  * People whom an administrator adds, changes and takes back by hand. They are people of a source like any other: the rules of the policy apply to them, and
  * another source may join them later.
  */
-import { type Cells, mergedFields, readRow, userFromFields } from '../domain/csv-people.ts';
+import { type Cells, type CsvFields, readRow, userFromFields } from '../domain/csv-people.ts';
 import type { RowKind } from '../domain/import-plan.ts';
 import type { DirectoryUser, Person, Wish } from '../domain/person.ts';
 import type { Policy, Source } from '../domain/policy.ts';
@@ -17,16 +17,23 @@ import type {
   PolicyStore,
   SchedulingAccount,
 } from '../ports.ts';
-import { decideRow, faultOfWish } from './decide-row.ts';
-import { changeFor, type Hints, mustNotPause, openIntake } from './record-change.ts';
+import { decideRow, faultOfWish, isSame, whyNotWanted } from './decide-row.ts';
+import { changedBy, changeFor, type Hints, type Intake, mustNotPause } from './record-change.ts';
 
 export interface ByHandParts {
   store: IntakeStore & Pick<ImportStore, 'rowSights'> & PolicyStore & Pick<AccessStore, 'touch' | 'sources'>;
+  intake: Intake;
   account: Pick<SchedulingAccount, 'capabilities'>;
   policy: Policy;
   hints: Hints;
   now: () => Date;
 }
+
+/** Cells as in a table; the lists are lists. */
+export type Described = Partial<
+  Record<Exclude<keyof Cells, 'active' | 'licenses' | 'bookingPages'>, string | null> &
+    Record<'licenses' | 'bookingPages', string[] | null>
+>;
 
 /** What adding somebody would mean. Only `new` and `known` can be added. */
 export interface ByHandPlan {
@@ -48,32 +55,15 @@ function consoleSource(policy: Policy): Source {
   return source;
 }
 
-const mostTries = 5;
-
 export type ByHand = ReturnType<typeof openByHand>;
 
-export function openByHand({ store, account, policy, hints, now }: ByHandParts) {
+export function openByHand({ store, intake, account, policy, hints, now }: ByHandParts) {
   const { namesInParts } = account.capabilities;
-  // Never the short way in: an administrator may add whom another source sends at the same moment.
-  const intake = openIntake({ store, hints, policy, now, oneSource: false });
 
-  const described = (cells: Cells, source: Source) => {
-    const { fields, faults } = readRow(cells);
-    if (faults.length > 0)
-      throw new UsherError(
-        'invalid_value',
-        faults
-          .map(({ column, reason, suggestion }) => `${column}: ${reason}${suggestion ? `; perhaps ${suggestion}` : ''}`)
-          .join('. '),
-      );
-    const resource = mergedFields({}, fields);
-    const user = userFromFields(resource, { source: source.name, resourceId: newId(), activeSince: now() });
-    return { fields, resource, user };
-  };
-
-  async function look(cells: Cells) {
+  async function look(described: Described) {
     const source = consoleSource(policy);
-    const { fields, resource, user } = described(cells, source);
+    const fields = fieldsOf(described);
+    const user = userFromFields({ ...fields }, { source: source.name, resourceId: newId(), activeSince: now() });
     const [sight] = await store.rowSights([user]);
     if (!sight) throw new UsherError('internal', 'Nobody was looked for.');
     const decided = decideRow({ policy, source, namesInParts, now }, fields, user, sight);
@@ -88,7 +78,7 @@ export function openByHand({ store, account, policy, hints, now }: ByHandParts) 
     if (sight.own)
       Object.assign(plan, {
         kind: 'unchanged',
-        note: `${user.userName} was added by hand already. Change them on their own page.`,
+        note: `${sight.own.stored.userName} was added by hand already. Change them, or take their leaving back, on their own page.`,
       });
     else if (plan.kind === 'new' && other)
       // A source that may not claim them would make the same human twice.
@@ -97,100 +87,118 @@ export function openByHand({ store, account, policy, hints, now }: ByHandParts) 
         personId: other.personId,
         note: `Somebody with the address ${other.address ?? user.userName} is known already. Act on that person; or let the source «${source.name}» know people of this domain by e-mail (domains, in the policy).`,
       });
-    return { source, user, resource, plan };
+    return { source, user, resource: { ...fields } as Record<string, unknown>, plan };
   }
 
-  async function knownPerson(personId: string): Promise<PersonWithSources & { reconsider: number }> {
+  async function knownPerson(personId: string): Promise<PersonWithSources> {
     const found = await store.withSources(personId);
     if (!found) throw new UsherError('not_found', 'There is no such person.');
     return found;
   }
 
+  /** Nobody is given what another human is known by. */
+  async function mustBeNobodyElses(after: DirectoryUser, personId: string): Promise<void> {
+    const [sight] = await store.rowSights([after]);
+    const other = [...(sight?.candidates ?? []), ...(sight?.own ? [sight.own.stored] : [])].find(
+      (candidate) => candidate.personId !== personId,
+    );
+    if (other)
+      throw new UsherError(
+        'conflict',
+        `The e-mail address, user name or externalId is known of somebody else already (${other.personId}).`,
+      );
+  }
+
+  /** What the person becomes where an administrator wants them again; refused with the reason, and who mends it. */
+  function wantedAgain({ person, users }: PersonWithSources) {
+    if (person.lifecycle === 'wanted' || person.lifecycle === 'out_of_scope')
+      throw new UsherError(
+        'conflict',
+        `This person is ${person.lifecycle}, and does not leave; there is nothing to take back.`,
+      );
+    // Whom a changed policy would take something from, and nobody decided yet, keeps it further.
+    const keeps = person.wish?.keptUnder === policy.version;
+    const before: Person = { ...person, leave: null, ...(keeps ? { lifecycle: 'wanted' } : {}) };
+    const kinds = new Map(policy.sources.map(({ name, kind }) => [name, kind]));
+    const own = users.find(({ source, deletedAt, active }) => kinds.get(source) === 'console' && !deletedAt && active);
+    // As the sources say; else, by an administrator's word: the one who was added by hand speaks from now on.
+    for (const activeAgain of own ? [null, own.resourceId] : [null]) {
+      const spoken = users.map((user) => (user.resourceId === activeAgain ? { ...user, activeSince: now() } : user));
+      const first = spoken[0];
+      const change = first ? changeFor(spoken, before, policy, first) : null;
+      if (change?.lifecycle === 'wanted') return { change: { ...change, newGeneration: true }, activeAgain };
+    }
+    throw new UsherError('conflict', whyNotWanted(users, policy));
+  }
+
   return {
     /** What adding them would mean; nothing is done. Throws `invalid_value` with every faulty field. */
-    plan: async (cells: Cells): Promise<ByHandPlan> => (await look(cells)).plan,
+    plan: async (described: Described): Promise<ByHandPlan> => (await look(described)).plan,
 
     /** Throws `conflict` where they are known, or could be more than one person. Answers the personId. */
-    async add(cells: Cells, cause: Cause): Promise<string> {
-      const { source, user, resource, plan } = await look(cells);
+    async add(described: Described, cause: Cause): Promise<string> {
+      const { source, user, resource, plan } = await look(described);
       await mustNotPause(store, source.name);
       if (plan.kind === 'faulty') throw new UsherError('invalid_value', plan.note ?? 'This can not be taken.');
       if (plan.kind !== 'new' && plan.kind !== 'known')
         throw new UsherError('conflict', plan.note ?? `${user.userName} is known already.`);
       await store.touch([], [source.name], now());
-      return (await intake.create(user, resource, cause)).personId;
+      return (await intake.create(user, resource, cause, true)).personId;
     },
 
-    /** What is null is cleared, what is absent stays. Only of people whom somebody added by hand; the others are changed where they come from. */
-    async change(
-      personId: string,
-      changes: { [K in keyof Cells]?: Cells[K] | null | undefined },
-      cause: Cause,
-    ): Promise<void> {
+    /**
+     * What is null is cleared, what is absent stays. Only of people of whom the console speaks first; the others are changed where they come from.
+     * `mayLeave`: also where no rule matches any more, so that they leave.
+     */
+    async change(personId: string, changes: Described, mayLeave: boolean, cause: Cause): Promise<void> {
       const source = consoleSource(policy);
       await mustNotPause(store, source.name);
-      const { users } = await knownPerson(personId);
-      const own = users.find((user) => user.source === source.name && !user.deletedAt);
-      if (!own) {
-        const others = users.filter((user) => !user.deletedAt).map((user) => user.source);
+      const all = await knownPerson(personId);
+      const place = (user: DirectoryUser) => policy.sources.findIndex(({ name }) => name === user.source);
+      const live = all.users.filter((user) => !user.deletedAt).sort((a, b) => place(a) - place(b));
+      const own = live[0];
+      if (own?.source !== source.name)
         throw new UsherError(
           'conflict',
-          `What is known of this person comes from ${others.join(' and ') || 'a source that deleted them'}; it is changed there.`,
+          `What is known of this person comes from ${own?.source ?? 'a source that deleted them'}; it is changed there.`,
         );
-      }
-      const said = Object.entries(changes).filter(([, value]) => value !== undefined);
-      await intake.change(
+      const edited = (resource: Record<string, unknown>) => {
+        const { active, ...before } = resource;
+        // Whoever never got another user name goes by the address.
+        if (changes.email && before.userName === before.email) delete before.userName;
+        const fields = fieldsOf({ ...(before as Described), ...changes });
+        const after: Record<string, unknown> = { ...fields, ...(active === undefined ? {} : { active }) };
+        return { resource: after, user: userFromFields(after, { ...own, activeSince: own.activeSince }) };
+      };
+      const stored = await store.findUserForChange(source.name, own.resourceId);
+      if (stored) await mustBeNobodyElses(edited(stored.stored.resource).user, personId);
+      const done = await intake.change(
         source.name,
         own.resourceId,
         (before) => {
-          const kept = Object.fromEntries(
-            Object.entries(before.resource).filter(([column]) => changes[column as keyof Cells] !== null),
-          );
-          // Whoever never got another user name goes by the address.
-          if (changes.email && before.resource.userName === before.resource.email) delete kept.userName;
-          const cells = { ...asCells(kept), ...Object.fromEntries(said.filter(([, value]) => value !== null)) };
-          const { resource, user } = described(cells, source);
-          const after = { ...user, resourceId: own.resourceId };
-          const alone = changeFor([after], null, policy, after);
-          const fault = faultOfWish(alone.wish, alone.lifecycle, namesInParts);
+          const { resource, user } = edited(before.resource);
+          if (isSame(resource, before.resource)) return 'unchanged';
+          const change = changedBy(all, user, policy, now());
+          const fault = faultOfWish(change.wish, change.lifecycle, namesInParts);
           if (fault) throw new UsherError('invalid_value', fault);
-          return JSON.stringify(resource) === JSON.stringify(before.resource)
-            ? 'unchanged'
-            : { user: after, resource: { ...resource, ...(kept.active === undefined ? {} : { active: kept.active }) } };
+          if (all.person.lifecycle === 'wanted' && change.lifecycle !== 'wanted' && !mayLeave)
+            throw new UsherError(
+              'would_leave',
+              'No rule of the policy would match this person any more: they would leave. Send "mayLeave": true if that is meant.',
+            );
+          return { user, resource };
         },
         cause,
       );
+      if (!done) throw new UsherError('not_found', 'This person was removed at the same moment.');
     },
 
     /** Whoever left is wanted again, as the sources and the policy say now; with `plan` it is only found out whether that can be. */
-    async restore(personId: string, cause: Cause, plan = false): Promise<void> {
-      for (let tries = 1; tries <= mostTries; tries++) {
-        const { person, users, reconsider } = await knownPerson(personId);
-        if (person.lifecycle === 'wanted' || person.lifecycle === 'out_of_scope')
-          throw new UsherError(
-            'conflict',
-            `This person is ${person.lifecycle}, and does not leave; there is nothing to take back.`,
-          );
-        const first = users[0];
-        const change = first ? changeFor(users, { ...person, leave: null }, policy, first) : null;
-        if (change?.lifecycle !== 'wanted') throw new UsherError('conflict', whyNot(users));
-        if (plan) return;
-        if (
-          await store.changeWish(
-            personId,
-            person.generation,
-            { ...change, newGeneration: true },
-            reconsider,
-            cause,
-            'person.restored',
-          )
-        ) {
-          hints.add('create-user', personId);
-          if (policy.delegation !== 'ignored') hints.add('check-delegation', personId);
-          return;
-        }
-      }
-      throw new UsherError('conflict', 'Too many others change this person at the same time.');
+    async restore(personId: string, cause: Cause, plan: boolean): Promise<void> {
+      if (plan) return void wantedAgain(await knownPerson(personId));
+      await store.changeLocked(personId, wantedAgain, cause, 'person.restored');
+      hints.add('create-user', personId);
+      if (policy.delegation !== 'ignored') hints.add('check-delegation', personId);
     },
 
     /** What each source says of them. */
@@ -198,21 +206,16 @@ export function openByHand({ store, account, policy, hints, now }: ByHandParts) 
   };
 }
 
-/** Cells are text, as in a table. */
-function asCells(resource: Record<string, unknown>): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(resource)
-      .filter(([column]) => column !== 'active')
-      .map(([column, value]) => [column, Array.isArray(value) ? value.join('|') : String(value)]),
-  );
-}
-
-function whyNot(users: DirectoryUser[]): string {
-  const live = users.filter((user) => !user.deletedAt);
-  if (live.length === 0)
-    return 'Every source deleted this person. Whoever has them in their directory sends them again, or an administrator adds them by hand.';
-  const inactive = live.filter((user) => !user.active).map((user) => user.source);
-  if (inactive.length > 0)
-    return `Source ${inactive.join(' and ')} says that this person is not active. The administrator of that directory makes them active again.`;
-  return 'No rule of the policy matches this person. An operator changes the policy, or what the source says of them.';
+/** Throws `invalid_value` with every faulty field at once. */
+function fieldsOf({ licenses, bookingPages, ...cells }: Described): CsvFields {
+  const text = Object.fromEntries(Object.entries(cells).filter(([, value]) => typeof value === 'string'));
+  const { fields, faults } = readRow(text as Cells);
+  if (faults.length > 0)
+    throw new UsherError(
+      'invalid_value',
+      faults
+        .map(({ column, reason, suggestion }) => `${column}: ${reason}${suggestion ? `; perhaps ${suggestion}` : ''}`)
+        .join('. '),
+    );
+  return { ...fields, ...(licenses ? { licenses } : {}), ...(bookingPages ? { bookingPages } : {}) };
 }

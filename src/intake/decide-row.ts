@@ -71,11 +71,15 @@ export function decideRow(by: DecideBy, fields: CsvFields, user: DirectoryUser, 
     };
   const known = correlation.kind === 'link' ? sight.people.get(correlation.personId) : undefined;
   if (known) {
-    const change = changeFor([...known.users, user], known.person, policy, user);
+    const users = [...known.users, user];
+    const change = changeFor(users, known.person, policy, user);
+    const faulty = faultOfWish(change.wish, change.lifecycle, namesInParts);
+    if (faulty) return { kind: 'faulty', note: faulty };
     return {
       kind: 'known',
       note: [
         `known from ${[...new Set(known.users.filter((one) => !one.deletedAt).map((one) => one.source))].join(', ') || 'before'}`,
+        change.lifecycle === 'wanted' ? null : `stays ${change.lifecycle}: ${whyNotWanted(users, policy)}`,
         unused(policy, change.wish, fields),
       ]
         .filter(Boolean)
@@ -120,9 +124,21 @@ const sorted = (value: Record<string, unknown>) =>
 export function faultOfWish(wish: Wish | null, lifecycle: string, namesInParts: boolean): string | null {
   if (lifecycle !== 'wanted' || !wish) return null;
   const missing = namesInParts ? (['givenName', 'familyName'] as const).filter((field) => !wish[field]?.trim()) : [];
-  if (missing.length > 0)
-    return `${missing.join(' and ')}: the account needs a first and a last name in columns of their own. Add the ${missing.length === 1 ? 'column' : 'columns'}.`;
+  if (missing.length > 0) return `${missing.join(' and ')}: the account needs a first and a last name, each by itself.`;
   return wish.faults.length > 0 ? wish.faults.join(' ') : null;
+}
+
+/** Why nobody wants somebody: which source, or the policy; and who mends it. */
+export function whyNotWanted(users: DirectoryUser[], policy: Policy): string {
+  const place = (user: DirectoryUser) => policy.sources.findIndex(({ name }) => name === user.source);
+  const first = [...users].sort((a, b) => place(a) - place(b)).find((user) => user.deletedAt || !user.active);
+  if (users.every((user) => user.deletedAt))
+    return 'Every source deleted this person. Whoever has them in their directory sends them again, or an administrator adds them by hand.';
+  if (first?.deletedAt)
+    return `Source ${first.source} deleted this person. The administrator of that directory sends them again, or one adds them by hand.`;
+  if (first)
+    return `Source ${first.source} says that this person is not active. The administrator of that directory makes them active again.`;
+  return 'No rule of the policy matches this person. An operator changes the policy, or what the source says of them.';
 }
 
 /** Whether a source would say the same of somebody as it did before. */

@@ -28,7 +28,7 @@ export interface IntakeParts {
   hints: Hints;
   policy: Policy;
   now: () => Date;
-  /** True while only one source can write: then nobody can send the same human at the same moment, and the short way in is safe. */
+  /** True while only one source can write: then nobody else can send the same human at the same moment. */
   oneSource: boolean;
 }
 
@@ -41,22 +41,28 @@ export function openIntake(parts: IntakeParts) {
   const { store, policy } = parts;
   const oneByOne = openTurns();
   return {
-    async create(user: DirectoryUser, resource: Record<string, unknown>, cause: Cause): Promise<StoredUser> {
+    /** `sure`: an administrator means one human; somebody who merely could be them is a reason to refuse, not for a second person. */
+    async create(
+      user: DirectoryUser,
+      resource: Record<string, unknown>,
+      cause: Cause,
+      sure = false,
+    ): Promise<StoredUser> {
       const write = { user, resource };
       const alone = changeFor([user], null, policy, user);
-      if (parts.oneSource) {
-        const personId = newId();
-        const stored = await store.createUnknown(write, personId, alone, cause, user.addresses);
-        if (stored) {
-          hint(parts, stored.personId, alone);
-          return stored;
-        }
+      const others = parts.oneSource ? 'none' : 'locked';
+      const unknown = await store.createUnknown(write, newId(), alone, cause, user.addresses, others);
+      if (unknown) {
+        hint(parts, unknown.personId, alone);
+        return unknown;
       }
       let change = alone;
       const stored = await store.createCorrelated(
         write,
         async (candidates, load) => {
           const decision = await decideCreate(candidates, load, user, alone, policy);
+          if (sure && decision.kind === 'new' && candidates.length > 0)
+            throw new UsherError('uniqueness', `Somebody who could be ${user.userName} came at the same moment.`);
           change = decision.change;
           return decision;
         },

@@ -252,6 +252,8 @@ export function adminStore({ pool, kysely }: Database): AdminStore {
 
     expireHeldRemovals: () =>
       transaction(pool, async (client) => {
+        // Nobody is held, and nobody decides, meanwhile.
+        await client.query(`select pg_advisory_xact_lock(hashtextextended('usher/brake', 0))`);
         const expired = await client.query<{ run_id: string }>(
           `select run_id from runs where state = 'held' and expires_at <= now() for update skip locked`,
         );
@@ -379,11 +381,17 @@ async function decideRun(
   return ids.length;
 }
 
-/** Whoever is wanted again leaves nothing to decide. */
+/** A removal of an earlier wish is nothing to decide: the person came back, and leaves by another removal if at all. */
 async function withdrawReturned(client: pg.PoolClient): Promise<number> {
-  const { rows } = await client.query<{ run_id: string }>(
+  const { rows } = await client.query<{ run_id: string; person_id: string }>(
     `update removals m set state = 'kept', decided_by = 'nobody: the person came back'
-     from people p where m.state = 'held' and p.person_id = m.person_id and p.lifecycle = 'wanted' and p.generation > m.generation returning m.run_id`,
+     from people p where m.state = 'held' and p.person_id = m.person_id and p.generation > m.generation returning m.run_id, m.person_id`,
+  );
+  if (rows.length === 0) return 0;
+  await client.query(
+    `insert into history (person_id, actor, cause, action, before, after)
+     select person_id, 'usher', 'run:' || run_id, 'removal.kept', '{"state":"held"}', null from unnest($1::uuid[], $2::text[]) as m (person_id, run_id)`,
+    [rows.map((row) => row.person_id), rows.map((row) => row.run_id)],
   );
   await client.query(
     `update runs r set state = 'decided' where run_id = any ($1::uuid[]) and not exists (select 1 from removals m where m.run_id = r.run_id and m.state = 'held')`,

@@ -14,7 +14,7 @@ import {
   compactFresh,
   describedBy,
   knownFrom,
-  loadWithSources,
+  lockedWithSources,
   membershipsOf,
   type PersonRow,
   storedFrom,
@@ -190,10 +190,11 @@ export function intakeStore(database: Database): IntakeStore {
   const { pool, lists, reads } = database;
   const commits: On = { run: (statement, values) => commit(database, statement, values) };
   return {
-    async createUnknown(write, personId, change, cause, ownAddresses) {
+    async createUnknown(write, personId, change, cause, ownAddresses, others) {
       const { user, resource } = write;
       const shown = change.shown;
-      const rows = await commit<UserRow>(database, createUnknownBy[ownAddresses.length === 1 ? 'one' : 'several'], [
+      const statement = createUnknownBy[ownAddresses.length === 1 ? 'one' : 'several'];
+      const values = [
         personId,
         change.lifecycle,
         json(change.wish),
@@ -216,7 +217,14 @@ export function intakeStore(database: Database): IntakeStore {
         cause.by,
         json(resource),
         displayKey(resource),
-      ]);
+      ];
+      const rows =
+        others === 'none'
+          ? await commit<UserRow>(database, statement, values)
+          : await repeatable(pool, async (client) => {
+              await lockKeys(client, user);
+              return run<UserRow>(client, statement, values);
+            });
       const row = rows[0];
       if (!row) return null;
       return {
@@ -364,6 +372,20 @@ function notOnConflict<T>(error: unknown, instead: T): T {
   throw error;
 }
 
+/** One lock a key, taken in one order: two sources that send the same human at once come one after the other. */
+async function lockKeys(client: pg.PoolClient, user: DirectoryUser): Promise<void> {
+  const keys = [
+    ...user.addresses,
+    ...(user.entraObjectId ? [user.entraObjectId.toLowerCase()] : []),
+    `${user.source}/${foldAddress(user.userName)}`,
+  ];
+  await client.query({
+    name: 'lock-keys',
+    text: 'select pg_advisory_xact_lock(hashtextextended(key, 1)) from unnest($1::text[]) as key',
+    values: [[...new Set(keys)].sort()],
+  });
+}
+
 export async function createCorrelated(
   client: pg.PoolClient,
   write: UserToWrite,
@@ -371,24 +393,14 @@ export async function createCorrelated(
   cause: Cause,
 ): Promise<StoredUser> {
   const { user, resource } = write;
-  // One lock a key, taken in one order: two sources that send the same human at once come one after the other.
-  const keys = [
-    ...user.addresses,
-    ...(user.entraObjectId ? [user.entraObjectId.toLowerCase()] : []),
-    `${user.source}/${foldAddress(user.userName)}`,
-  ].sort();
-  for (const key of keys) await client.query('select pg_advisory_xact_lock(hashtextextended($1, 1))', [key]);
-
+  await lockKeys(client, user);
   const candidates = await findCandidates(client, write);
   const decision = await decide(candidates, async (personId) => {
-    // The lock first: a sub-select in a statement that waits for a row still sees what was before the wait.
-    await client.query('select 1 from people where person_id = $1 for update', [personId]);
-    const rows = await run<{ person: PersonRow; users: UserRow[] | null }>(client, loadWithSources, [personId]);
-    const row = rows[0];
+    const found = await lockedWithSources(client, personId);
     // Erased while we waited: nobody is behind that row any more, and who comes is correlated anew.
-    if (row?.person.user_name.startsWith('erased-') && row.person.wish === null)
+    if (found && found.person.wish === null && found.users.every((one) => one.userName.startsWith('erased-')))
       throw new UsherError('conflict', 'The person was erased at the same time.');
-    return row ? withSourcesFrom(row) : null;
+    return found;
   });
 
   const shown = decision.change.shown;

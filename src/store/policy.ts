@@ -1,8 +1,17 @@
 /** The policy version that everybody was last looked at under, and the people for a new look. */
 import type pg from 'pg';
-import type { PolicyStore } from '../ports.ts';
-import { run } from './database.ts';
-import { loadWithSources, type PersonRow, personOf, type UserRow, usersOf, withSourcesFrom } from './rows.ts';
+import { UsherError } from '../errors.ts';
+import type { Cause, PersonChange, PolicyStore } from '../ports.ts';
+import { run, transaction } from './database.ts';
+import {
+  loadWithSources,
+  lockedWithSources,
+  type PersonRow,
+  personOf,
+  type UserRow,
+  usersOf,
+  withSourcesFrom,
+} from './rows.ts';
 
 export function policyStore(pool: pg.Pool): PolicyStore {
   return {
@@ -44,39 +53,26 @@ export function policyStore(pool: pg.Pool): PolicyStore {
       return rows[0] ? withSourcesFrom(rows[0]) : null;
     },
 
-    async changeWish(personId, generation, change, seenReconsider, cause, action = 'wish.changed') {
-      const rows = await run(
-        pool,
-        {
-          name: 'change-wish',
-          text: `
-with p as (
-  update people set lifecycle = $3,
-  account_fence = account_fence + case when lifecycle <> $3 then 1 else 0 end,
-  account_lease_until = case when lifecycle <> $3 then '-infinity' else account_lease_until end,
-    wished_at = case when wish is null and $4::jsonb is not null then now() else wished_at end,
-    wish = $4::jsonb, leave = $5::jsonb, generation = generation + 1, ready = false, next_at = now(),
-    leaving_since = case when $3 = 'leaving' and lifecycle <> 'leaving' then now() when $3 in ('wanted', 'out_of_scope') then null else leaving_since end,
-    suspended_at = case when $3 = 'wanted' then null else suspended_at end,
-    reconsider = case when reconsider = $6 then 0 else reconsider end
-  where person_id = $1 and generation = $2 returning person_id
-), h as (insert into history (person_id, actor, cause, action, before, after) select person_id, $7, $8, $9, null, jsonb_build_object('lifecycle', $3::text, 'wish', $4::jsonb) from p)
-select 1 from p`,
-        },
-        [
-          personId,
-          generation,
-          change.lifecycle,
-          json(change.wish),
-          json(change.leave),
-          seenReconsider,
-          cause.actor,
-          cause.by,
-          action,
-        ],
-      );
-      return rows.length > 0;
-    },
+    changeWish: (personId, generation, change, seenReconsider, cause) =>
+      changeWish(pool, personId, generation, change, seenReconsider, cause, 'wish.changed'),
+
+    changeLocked: (personId, decide, cause, action) =>
+      transaction(pool, async (client) => {
+        const one = await lockedWithSources(client, personId);
+        if (!one) throw new UsherError('not_found', 'There is no such person.');
+        const decided = decide(one);
+        if (!decided) return;
+        if (decided.activeAgain)
+          await client.query('update directory_users set active_since = now() where resource_id = $1', [
+            decided.activeAgain,
+          ]);
+        const { generation } = one.person;
+        await changeWish(client, personId, generation, decided.change, one.reconsider, cause, action);
+        await client.query(
+          `update plan_items set generation = $2 where person_id = $1 and state = 'waiting' and generation < $2`,
+          [personId, generation + 1],
+        );
+      }),
 
     async keepUnder(personId, generation, version) {
       await run(
@@ -103,3 +99,45 @@ select 1 from p`,
 }
 
 const json = (value: unknown): string | null => (value === null || value === undefined ? null : JSON.stringify(value));
+
+async function changeWish(
+  on: pg.Pool | pg.PoolClient,
+  personId: string,
+  generation: number,
+  change: PersonChange,
+  seenReconsider: number,
+  cause: Cause,
+  action: string,
+): Promise<boolean> {
+  const rows = await run(
+    on,
+    {
+      name: 'change-wish',
+      text: `
+with p as (
+  update people set lifecycle = $3,
+  account_fence = account_fence + case when lifecycle <> $3 then 1 else 0 end,
+  account_lease_until = case when lifecycle <> $3 then '-infinity' else account_lease_until end,
+    wished_at = case when wish is null and $4::jsonb is not null then now() else wished_at end,
+    wish = $4::jsonb, leave = $5::jsonb, generation = generation + 1, ready = false, next_at = now(),
+    leaving_since = case when $3 = 'leaving' and lifecycle <> 'leaving' then now() when $3 in ('wanted', 'out_of_scope') then null else leaving_since end,
+    suspended_at = case when $3 = 'wanted' then null else suspended_at end,
+    reconsider = case when reconsider = $6 then 0 else reconsider end
+  where person_id = $1 and generation = $2 returning person_id
+), h as (insert into history (person_id, actor, cause, action, before, after) select person_id, $7, $8, $9, null, jsonb_build_object('lifecycle', $3::text, 'wish', $4::jsonb) from p)
+select 1 from p`,
+    },
+    [
+      personId,
+      generation,
+      change.lifecycle,
+      json(change.wish),
+      json(change.leave),
+      seenReconsider,
+      cause.actor,
+      cause.by,
+      action,
+    ],
+  );
+  return rows.length > 0;
+}

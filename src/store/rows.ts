@@ -227,6 +227,13 @@ export function withSourcesFrom(row: { person: PersonRow; users: UserRow[] | nul
   };
 }
 
+/** Under the person's lock. Its statement comes first: a sub-select in one that waits for a row still sees what was before the wait. */
+export async function lockedWithSources(client: pg.PoolClient, personId: string) {
+  await client.query('select 1 from people where person_id = $1 for update', [personId]);
+  const { rows } = await client.query<{ person: PersonRow; users: UserRow[] | null }>(loadWithSources.text, [personId]);
+  return rows[0] ? withSourcesFrom(rows[0]) : null;
+}
+
 /** One person with what every source says. A caller that will write takes the row's lock in a statement before. */
 export const loadWithSources = {
   name: 'load-with-sources',

@@ -72,6 +72,7 @@ describe.each(backendNames)('the store on %s', (backend) => {
       change(user),
       cause,
       user.addresses,
+      'none',
     );
     if (!stored) throw new Error('somebody alike was found');
     return { user, stored };
@@ -122,6 +123,7 @@ describe.each(backendNames)('the store on %s', (backend) => {
           change(user),
           cause,
           user.addresses,
+          'none',
         );
       }
     };
@@ -159,7 +161,14 @@ describe.each(backendNames)('the store on %s', (backend) => {
     const { user } = await create();
     const alike = someUser({ source: 'graph', addresses: user.addresses });
     expect(
-      await store.createUnknown({ user: alike, resource: {} }, someId(), change(alike), cause, alike.addresses),
+      await store.createUnknown(
+        { user: alike, resource: {} },
+        someId(),
+        change(alike),
+        cause,
+        alike.addresses,
+        'locked',
+      ),
     ).toBeNull();
   });
 

@@ -1,5 +1,6 @@
 /** People whom an administrator adds by hand: a source like any other, beside those that come by themselves. */
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import pg from 'pg';
 import { contoso } from '../../src/sandbox/contoso.ts';
 import { eventually, scimUser, startUsher, type Usher } from '../ground/usher.ts';
 
@@ -170,5 +171,148 @@ test('a paused source takes nobody; a policy without one says what to add', asyn
     expect(refused.body.detail).toContain('{ name: console, kind: console, domains: [contoso.com] }');
   } finally {
     await without.close();
+  }
+}, 60_000);
+
+describe('at the same moment, and against the grain', () => {
+  let other: Usher;
+  const add = (described: Record<string, unknown>) => other.api('POST', '/people', described);
+  const active = (id: string, value: boolean) =>
+    other.scim('PATCH', `/Users/${id}`, {
+      schemas: ['urn:ietf:params:scim:api:messages:2.0:PatchOp'],
+      Operations: [{ op: 'replace', path: 'active', value }],
+    });
+  const shown = async (who: string) => (await other.api('GET', `/people/${who}`)).body;
+  const total = async (filter: string) => (await other.api('GET', `/people?filter=${filter}`)).body.total;
+  beforeAll(async () => {
+    other = await startUsher({ policy, workers: false });
+  }, 60_000);
+  afterAll(() => other.close());
+
+  test('one human by hand and from the directory is one person', async () => {
+    const locals = Array.from({ length: 40 }, (_one, n) => `same${n}`);
+    await Promise.all(
+      locals.flatMap((local) => [other.scim('POST', '/Users', scimUser(local)), add({ email: at(local) })]),
+    );
+    expect(await total('same')).toBe(40);
+  });
+
+  test('twenty at once of one address are one person, whatever else is said of them', async () => {
+    const answers = await Promise.all(
+      Array.from({ length: 20 }, (_one, n) => add({ email: at('twenty'), userName: `twenty-${n}` })),
+    );
+    expect(answers.map(({ status }) => status).sort()).toEqual([201, ...Array.from({ length: 19 }, () => 409)]);
+    expect(await total('twenty')).toBe(1);
+  });
+
+  test('nobody is given what somebody else is known by', async () => {
+    await other.scim('POST', '/Users', scimUser('taken'));
+    await add({ email: at('bo') });
+    for (const changes of [{ email: at('taken') }, { userName: at('taken') }, { email: at('twenty') }]) {
+      const refused = await other.api('PATCH', `/people/${at('bo')}`, changes);
+      expect([changes, refused.status]).toEqual([changes, 409]);
+    }
+    expect((await shown(at('bo'))).email).toBe(at('bo'));
+  });
+
+  test('taking back beside a directory that says otherwise never ends against the directory', async () => {
+    const people = await Promise.all(
+      Array.from({ length: 20 }, async (_one, n) => {
+        const { id } = (await other.scim('POST', '/Users', scimUser(`race${n}`))).body;
+        await other.api('POST', `/people/${at(`race${n}`)}/offboard`);
+        return { id, who: (await shown(at(`race${n}`))).personId };
+      }),
+    );
+    const client = new pg.Client({ connectionString: other.databaseUrl });
+    await client.connect();
+    try {
+      for (const [n, { id, who }] of people.entries()) {
+        // Both wait for the row, so that they truly meet.
+        await client.query('begin');
+        await client.query('select 1 from people where person_id = $1 for update', [who]);
+        const acts = [
+          () => (n % 2 === 0 ? active(id, false) : other.scim('DELETE', `/Users/${id}`, undefined)),
+          () => other.api('POST', `/people/${who}/restore`),
+        ];
+        const both = (n % 4 > 1 ? acts.reverse() : acts).map((act) => act());
+        await new Promise((resolve) => setTimeout(resolve, 30));
+        await client.query('commit');
+        await Promise.all(both);
+        expect((await shown(who)).lifecycle).not.toBe('wanted');
+      }
+    } finally {
+      await client.end();
+    }
+  }, 60_000);
+
+  test('whom the directory deleted, and an administrator added, an administrator takes back', async () => {
+    await add({ email: at('both') });
+    const { id } = (await other.scim('POST', '/Users', scimUser('both'))).body;
+    await other.scim('DELETE', `/Users/${id}`, undefined);
+    expect((await shown(at('both'))).lifecycle).toBe('leaving');
+    expect((await other.api('POST', `/people/${at('both')}/restore`)).body.lifecycle).toBe('wanted');
+    // And stays: the source that deleted them has nothing more to say.
+    await other.api('PATCH', `/people/${at('both')}`, { department: 'Advisory' });
+    expect((await shown(at('both'))).lifecycle).toBe('wanted');
+  });
+
+  test('a change that changes nothing writes nothing; lists are taken as they are; one that would let somebody go asks first', async () => {
+    await add({ email: at('cy'), bookingPages: ['team, berlin', 'a|b'] });
+    const { personId } = await shown(at('cy'));
+    const [said] = (await other.api('GET', `/people/${personId}/sources`)).body.items;
+    expect(said.asked.bookingPages).toEqual(['team, berlin', 'a|b']);
+    await other.api('PATCH', `/people/${personId}`, { department: 'X' });
+    const rows = async () => (await other.api('GET', `/people/${personId}/history`)).body.items.length;
+    const before = await rows();
+    for (const same of [{}, { department: 'X' }, { email: at('cy') }])
+      expect((await other.api('PATCH', `/people/${personId}`, same)).status).toBe(200);
+    expect(await rows()).toBe(before);
+    const asked = await other.api('PATCH', `/people/${personId}`, { email: 'cy@fabrikam.com' });
+    expect([asked.status, asked.body.code]).toEqual([409, 'would_leave']);
+    expect((await shown(personId)).lifecycle).toBe('wanted');
+    const meant = await other.api('PATCH', `/people/${personId}`, { email: 'cy@fabrikam.com', mayLeave: true });
+    expect(meant.body.lifecycle).toBe('leaving');
+    for (const wrong of [{ displayName: 'a\nb' }, { bookingPages: [''] }, { licenses: 'x' }, { email: 7 }])
+      expect((await other.api('PATCH', `/people/${personId}`, wrong)).status).toBe(400);
+  });
+
+  test('somebody added by mistake is erased: no directory would bring them again', async () => {
+    await add({ email: 'typo@nowhere.org' });
+    const { personId } = await shown('typo@nowhere.org');
+    expect((await other.api('DELETE', `/people/${personId}/personal-data`)).status).toBe(200);
+    expect((await add({ email: 'typo@nowhere.org', plan: true })).body.kind).toBe('new');
+  });
+});
+
+test('what waits under a changed policy waits further after somebody was let go by mistake and taken back', async () => {
+  const first = await startUsher({ policy });
+  const { databaseUrl } = first;
+  let second: Usher | null = null;
+  try {
+    await first.api('POST', '/people', { email: at('ana.ruiz') });
+    await eventually(
+      async () => (await first.api('GET', `/people/${at('ana.ruiz')}`)).body.ready,
+      (ready) => ready,
+    );
+    second = await startUsher({
+      databaseUrl,
+      workers: false,
+      policy: policy.replace('licenses: [scheduled-meetings], bookingPages: ["{userName.local}"]', 'licenses: []'),
+    });
+    const waits = async () =>
+      (await second?.api('GET', '/runs'))?.body.items.find((run: { kind: string }) => run.kind === 'policy');
+    const { runId } = await waits();
+    await second.api('POST', `/people/${at('ana.ruiz')}/offboard`);
+    const back = await second.api('POST', `/people/${at('ana.ruiz')}/restore`);
+    expect(back.body).toMatchObject({
+      lifecycle: 'wanted',
+      licenses: ['scheduled-meetings'],
+      bookingPages: ['ana.ruiz'],
+    });
+    expect((await second.api('POST', `/runs/${runId}/approve`, {})).body).toMatchObject({ decided: 1, stale: 0 });
+    expect((await second.api('GET', `/people/${at('ana.ruiz')}`)).body.licenses).toEqual([]);
+  } finally {
+    await second?.close();
+    await first.close();
   }
 }, 60_000);

@@ -122,7 +122,7 @@ function Shown({ person, title }: { person: Person; title: string }) {
         {delegation && delegation.status !== 'true' && person.lifecycle === 'wanted' && person.email ? (
           <Instructions email={person.email} />
         ) : null}
-        <Sources personId={person.personId} mayEdit={mayAct} />
+        <Sources person={person} mayEdit={mayAct} />
         <Account person={person} mayAct={mayTakeBack} />
         <Permissions person={person} />
         <History personId={person.personId} />
@@ -135,7 +135,7 @@ function Shown({ person, title }: { person: Person; title: string }) {
 const attributes = ['email', 'givenName', 'familyName', 'department', 'title', 'timeZone', 'externalId'] as const;
 
 /** Each source with what it says; what somebody said by hand is changed here. */
-function Sources({ personId, mayEdit }: { personId: string; mayEdit: boolean }) {
+function Sources({ person: { personId, source }, mayEdit }: { person: Person; mayEdit: boolean }) {
   const { t, time } = useWords();
   const [editing, setEditing] = useState<Said | null>(null);
   const said = useQuery({
@@ -155,7 +155,7 @@ function Sources({ personId, mayEdit }: { personId: string; mayEdit: boolean }) 
             <div key={one.source}>
               <h3 className="between">
                 {t('person.saidBy', { source: one.source, state: stateOf(one) })}
-                {mayEdit && one.kind === 'console' && !one.deletedAt ? (
+                {mayEdit && one.kind === 'console' && one.source === source && !one.deletedAt ? (
                   <Button size="small" onClick={() => setEditing(one)}>
                     {t('edit')}
                   </Button>

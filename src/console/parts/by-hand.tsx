@@ -3,7 +3,7 @@ import { Button, Input } from '@fluentui/react-components';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import { Link } from 'wouter';
-import { type ByHandPlan, call, get, type Items, type Person, post, type Said, type Source } from '../api.ts';
+import { type ByHandPlan, call, get, type Items, type Person, Problem, post, type Said, type Source } from '../api.ts';
 import { useWords } from '../words/index.tsx';
 import { Copy } from './copy.tsx';
 import { Dialog } from './dialog.tsx';
@@ -151,13 +151,12 @@ function Edit({ personId, said, close }: { personId: string; said: Said; close()
   const before = Object.fromEntries(fields.map((field) => [field, said[field] ?? ''])) as Described;
   const [value, setValue] = useState(before);
   const save = useMutation({
-    mutationFn: () => {
+    mutationFn: (mayLeave: boolean) => {
       const changed = fields.filter((field) => value[field] !== before[field]);
-      return call(
-        'PATCH',
-        `/people/${personId}`,
-        Object.fromEntries(changed.map((field) => [field, value[field].trim() || null])),
-      );
+      return call('PATCH', `/people/${personId}`, {
+        ...Object.fromEntries(changed.map((field) => [field, value[field].trim() || null])),
+        mayLeave,
+      });
     },
     onSuccess: () => {
       void client.invalidateQueries();
@@ -168,16 +167,27 @@ function Edit({ personId, said, close }: { personId: string; said: Said; close()
     <form
       onSubmit={(event) => {
         event.preventDefault();
-        save.mutate();
+        save.mutate(false);
       }}
     >
-      <Fields value={value} set={setValue} />
+      <Fields
+        value={value}
+        set={(next) => {
+          setValue(next);
+          save.reset();
+        }}
+      />
       {save.isError ? <Fault error={save.error} /> : null}
       <p className="tools">
         <Button onClick={close}>{t('cancel')}</Button>
         <Button type="submit" appearance="primary" disabled={save.isPending}>
           {t('save')}
         </Button>
+        {save.error instanceof Problem && save.error.code === 'would_leave' ? (
+          <Button disabled={save.isPending} onClick={() => save.mutate(true)}>
+            {t('person.mayLeave')}
+          </Button>
+        ) : null}
       </p>
     </form>
   );

@@ -180,6 +180,7 @@ export const de: Record<Key, string> = {
   'person.restoreSure': 'Die Person bekommt alles wieder, was die Richtlinie für sie will.',
   'person.keep': 'Von Hand festhalten',
   'person.keptBy': 'von {who}, {time}',
+  'person.mayLeave': 'So gemeint: gehen lassen',
   policy: 'Richtlinie',
   'policy.diff': 'Was würde das ändern?',
   'policy.inForce': 'Die geltende Richtlinie',

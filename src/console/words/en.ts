@@ -178,6 +178,7 @@ export const en = {
   'person.restoreSure': 'The person gets everything again that the policy wants for them.',
   'person.keep': 'Keep it by hand',
   'person.keptBy': 'by {who}, {time}',
+  'person.mayLeave': 'It is meant: let them leave',
   policy: 'Policy',
   'policy.diff': 'What would this change?',
   'policy.inForce': 'The policy in force',
