@@ -339,6 +339,7 @@ async function build(
         administration,
         importer,
         byHand,
+        signInWithEntra: config.oidc !== null,
         reconciler,
         connections: openConnections({ config, store, wakeUps, graph: tenant?.graph ?? null, mailer, now: Date.now }),
         policies: {

@@ -167,14 +167,14 @@ async function* decoded(bytes: AsyncIterable<Buffer>, mostBytes: number): AsyncG
   let decoder: InstanceType<typeof TextDecoder> | null = null;
   let total = 0;
   const decode = (part: Buffer | undefined): string => {
-    try {
-      return decoder?.decode(part, { stream: part !== undefined }) ?? '';
-    } catch {
+    const text = decodedBy(decoder, part);
+    // A workbook, a picture, UTF-16 without its mark: no text has this character.
+    if (text === null || text.includes('\u0000'))
       throw new UsherError(
         'invalid_syntax',
-        'The file is neither UTF-8 nor UTF-16. In Excel, save it as «CSV UTF-8 (comma delimited)».',
+        'The file is no text in UTF-8 or UTF-16. In Excel, save it as «CSV UTF-8 (comma delimited)».',
       );
-    }
+    return text;
   };
   let held: Buffer = Buffer.alloc(0);
   for await (const piece of unbroken(bytes)) {
@@ -197,6 +197,14 @@ async function* decoded(bytes: AsyncIterable<Buffer>, mostBytes: number): AsyncG
   decoder ??= new TextDecoder('utf-8', { fatal: true });
   if (held.length > 0) yield decode(held);
   yield decode(undefined);
+}
+
+function decodedBy(decoder: InstanceType<typeof TextDecoder> | null, part: Buffer | undefined): string | null {
+  try {
+    return decoder?.decode(part, { stream: part !== undefined }) ?? '';
+  } catch {
+    return null;
+  }
 }
 
 /** Whoever goes away in the middle of a table sent none. */

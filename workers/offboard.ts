@@ -4,7 +4,7 @@ import type { AccountUser } from '../src/domain/account.ts';
 import { admitRemoval, windowStart } from '../src/domain/brake.ts';
 import { looksLikeAddress } from '../src/domain/email-address.ts';
 import { schedulingLicense } from '../src/domain/license.ts';
-import { decideOffboard, type OffboardAction, type OffboardSight } from '../src/domain/offboard.ts';
+import { decideOffboard, keptMessage, type OffboardAction, type OffboardSight } from '../src/domain/offboard.ts';
 import { type WantedTask, wantsNothing } from '../src/domain/tasks.ts';
 import { asUsherError } from '../src/errors.ts';
 import type { HistoryEntry } from '../src/ports.ts';
@@ -125,8 +125,8 @@ async function secondWitness({ person, policy, directory, store }: StepContext):
 }
 
 const messages = {
-  held: 'Too many removals at once: held by the brake. An operator approves or keeps with «usher approve».',
-  kept: 'Somebody decided to keep this user.',
+  held: 'Too many removals at once: held by the brake. An operator decides under Runs (usher runs).',
+  kept: keptMessage,
   protected:
     'The user is the owner of the scheduling account, whom Usher never touches. An account administrator hands the account over first.',
   no_heir: 'No Administrator is left to take the pages. An account administrator names an heir in leavers.pagesTo.',

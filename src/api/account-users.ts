@@ -1,7 +1,7 @@
 /** `/api/v1/account/users` with their licenses, permissions and sessions, and the history of the built-in account. */
 import { z } from 'zod';
 import { type AccountAdministration, type ShownUser, type SignIn, userSorts } from '../administration.ts';
-import { delegationHelp } from '../domain/delegation-help.ts';
+import { delegationHelp, helpLanguages } from '../domain/delegation-help.ts';
 import { looksLikeAddress } from '../domain/email-address.ts';
 import { forecast } from '../domain/license.ts';
 import { roles } from '../domain/person.ts';
@@ -46,6 +46,7 @@ const editBody = userEdit.extend({ keepByHand: z.boolean().default(true) });
 const licenseBody = z.strictObject({ kind: z.string().trim().min(1).max(100), wait: z.boolean().default(false) });
 const removeQuery = z.strictObject({ heir: z.uuid().optional() });
 const historyQuery = z.strictObject({ limit, before });
+const calendarQuery = z.strictObject({ language: z.enum(helpLanguages).default('en') });
 const permissionsQuery = z.strictObject({ user: z.string().max(320).optional() });
 
 const tag = 'Account: users';
@@ -269,10 +270,11 @@ export function userRoutes(parts: AccountParts): Route[] {
       summary: 'The own calendar connection, with what to do; nobody else’s',
       operation: 'users.calendar',
       subject: own,
+      query: calendarQuery,
       answers: {
         200: { description: 'The connection.', schema: z.looseObject({ connected: z.boolean(), message: z.string() }) },
       },
-      async handle({ params }) {
+      async handle({ params, query: { language } }) {
         const { personId } = await administration.user(own(params));
         const person = personId ? await store.person(personId) : null;
         const delegation = person
@@ -284,7 +286,7 @@ export function userRoutes(parts: AccountParts): Route[] {
             message: delegation?.message ?? 'Nobody in the directory is behind this user, so no calendar is known.',
             condition: delegation ?? null,
             dedicatedMailbox: policy.dedicatedMailbox ?? null,
-            instructions: policy.dedicatedMailbox ? delegationHelp(policy.dedicatedMailbox) : [],
+            instructions: policy.dedicatedMailbox ? delegationHelp(policy.dedicatedMailbox, language) : [],
           },
         };
       },

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { csvLine } from '../csv.ts';
 import { reasons } from '../domain/conditions.ts';
 import { mayGrant, mendedByGrant } from '../domain/delegation.ts';
-import { delegationHelp } from '../domain/delegation-help.ts';
+import { delegationHelp, helpLanguages } from '../domain/delegation-help.ts';
 import { delegationScript } from '../domain/delegation-script.ts';
 import { looksLikeAddress } from '../domain/email-address.ts';
 import type { Policy } from '../domain/policy.ts';
@@ -38,7 +38,11 @@ const reportQuery = z
     path: ['limit'],
     message: 'a CSV holds everybody; leave it out',
   });
-const scriptQuery = z.strictObject({ who: z.union([z.string(), z.array(z.string())]).optional() });
+const scriptQuery = z.strictObject({
+  who: z.union([z.string(), z.array(z.string())]).optional(),
+  reason: z.enum(mendedByGrant).optional(),
+});
+const instructionsQuery = z.strictObject({ language: z.enum(helpLanguages).default('en') });
 const checkBody = z.strictObject({
   who: z.array(z.string().min(1)).min(1).max(10_000).optional(),
   all: z.boolean().default(false),
@@ -117,7 +121,7 @@ export function delegationRoutes({ store, wakeUps, policy, now, findOne }: Deleg
       operation: 'delegation.read',
       query: scriptQuery,
       answers: { 200: { description: 'The script.', contentType: 'text/plain' } },
-      async handle({ query: { who }, response }) {
+      async handle({ query: { who, reason }, response }) {
         if (!policy.dedicatedMailbox)
           throw new UsherError(
             'invalid_value',
@@ -125,7 +129,7 @@ export function delegationRoutes({ store, wakeUps, policy, now, findOne }: Deleg
           );
         const people: ShownPerson[] = [];
         if (who) for (const one of [who].flat()) people.push(await findOne(one));
-        else for await (const some of notDelegated(mendedByGrant)) people.push(...some);
+        else for await (const some of notDelegated(reason ? [reason] : mendedByGrant)) people.push(...some);
         const rows = people.map((person) => {
           const { identity, mailbox, name } = row(person);
           if (!identity) throw new UsherError('invalid_value', `${name} has no mailbox that could be named.`);
@@ -140,11 +144,12 @@ export function delegationRoutes({ store, wakeUps, policy, now, findOne }: Deleg
       tag,
       summary: 'What a person can do in Outlook',
       operation: 'delegation.read',
+      query: instructionsQuery,
       answers: { 200: { description: 'The ways.', schema: z.looseObject({ dedicatedMailbox: z.string() }) } },
-      async handle() {
+      async handle({ query: { language } }) {
         if (!policy.dedicatedMailbox) throw new UsherError('invalid_value', 'The policy names no dedicatedMailbox.');
         return {
-          body: { dedicatedMailbox: policy.dedicatedMailbox, ways: delegationHelp(policy.dedicatedMailbox) },
+          body: { dedicatedMailbox: policy.dedicatedMailbox, ways: delegationHelp(policy.dedicatedMailbox, language) },
         };
       },
     }),

@@ -72,6 +72,8 @@ export interface OperationParts {
   connections(): Promise<Connections>;
   access: Access;
   policy: Policy;
+  /** Whether somebody can sign in without a token. */
+  signInWithEntra: boolean;
   now: () => Date;
   findOne(who: string): Promise<ShownPerson>;
 }
@@ -113,6 +115,7 @@ export function operationRoutes({
   store,
   access,
   policy,
+  signInWithEntra,
   policies,
   reconciler,
   connections,
@@ -280,6 +283,13 @@ export function operationRoutes({
         // An admin token is an Administrator's: an operator can not shut one out.
         if (token?.kind === 'admin' && caller.asker.role !== 'Administrator')
           throw new UsherError('forbidden', 'Only an Administrator revokes an admin token.');
+        const isLast =
+          token?.kind === 'admin' && (await store.liveTokens()).filter(({ kind }) => kind === 'admin').length === 1;
+        if (isLast && !signInWithEntra)
+          throw new UsherError(
+            'conflict',
+            'This is the only admin token, and nobody signs in with Entra ID: without it nobody could administer Usher. Name another one in USHER_ADMIN_TOKEN and restart.',
+          );
         if (!token || !(await store.revokeToken(token.tokenId)))
           throw new UsherError('not_found', 'There is no such live token.');
         access.forget();

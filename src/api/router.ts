@@ -59,6 +59,7 @@ export interface ApiParts {
   signIn: SignIn;
   events: Watched;
   byHand: PeopleByHand;
+  signInWithEntra: boolean;
   connections(): Promise<Connections>;
   wakeUps: WakeUps;
   policy: Policy;

@@ -4,7 +4,50 @@ export interface DelegationHelp {
   steps: string[];
 }
 
-export function delegationHelp(dedicatedMailbox: string): DelegationHelp[] {
+export const helpLanguages = ['en', 'de'] as const;
+
+/** With the names of menus as Outlook writes them in that language. */
+export function delegationHelp(
+  dedicatedMailbox: string,
+  language: (typeof helpLanguages)[number] = 'en',
+): DelegationHelp[] {
+  return language === 'de' ? inGerman(dedicatedMailbox) : inEnglish(dedicatedMailbox);
+}
+
+function inGerman(dedicatedMailbox: string): DelegationHelp[] {
+  return [
+    {
+      title: 'Outlook im Web (Microsoft 365)',
+      steps: [
+        'Öffnen Sie outlook.office.com, gehen Sie zum Kalender und wählen Sie Einstellungen (das Zahnrad), Kalender, Freigegebene Kalender.',
+        'Wählen Sie unter «Kalender freigeben» Ihren eigenen Hauptkalender, der «Kalender» heißt.',
+        `Geben Sie ${dedicatedMailbox} ein und wählen Sie «Stellvertretung».`,
+        'Lassen Sie «Stellvertretung kann private Ereignisse anzeigen», wie Ihre Organisation es will, und wählen Sie Freigeben.',
+        'Lassen Sie sich Besprechungseinladungen auch selbst senden: «Sowohl meine Stellvertretung als auch ich».',
+      ],
+    },
+    {
+      title: 'Outlook für Windows (klassisch)',
+      steps: [
+        'Wählen Sie Datei, Kontoeinstellungen, Zugriffsrechte für Stellvertretung, Hinzufügen.',
+        `Suchen Sie ${dedicatedMailbox}, fügen Sie es hinzu und wählen Sie OK.`,
+        'Wählen Sie unter Kalender «Bearbeiter (kann Elemente lesen, erstellen und ändern)».',
+        'Lassen Sie «Stellvertretung erhält Kopien der an mich gesendeten besprechungsbezogenen Nachrichten» frei, wenn Ihre Organisation es nicht anders will, und wählen Sie OK.',
+        'Wählen Sie unter «Besprechungsanfragen senden an» «Meine Stellvertretungen und ich».',
+      ],
+    },
+    {
+      title: 'Outlook für Mac und das neue Outlook',
+      steps: [
+        'Öffnen Sie den Kalender und wählen Sie für Ihren Hauptkalender Freigeben (oder Kalenderberechtigungen).',
+        `Fügen Sie ${dedicatedMailbox} hinzu und wählen Sie die Berechtigung «Stellvertretung».`,
+        'Wählen Sie Fertig. Wird «Stellvertretung» nicht angeboten, nehmen Sie Outlook im Web.',
+      ],
+    },
+  ];
+}
+
+function inEnglish(dedicatedMailbox: string): DelegationHelp[] {
   return [
     {
       title: 'Outlook on the web (Microsoft 365)',

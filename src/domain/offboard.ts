@@ -44,6 +44,9 @@ export type OffboardDecision =
   | { kind: 'blocked'; why: 'held' | 'kept' | 'no_heir' | 'protected' }
   | { kind: 'done'; lifecycle: 'suspended' | 'gone' };
 
+export const keptMessage =
+  'Somebody decided to keep this user: nothing more is taken, and nothing is done for them. To give them everything again, take the leaving back (usher offboard WHO --undo).';
+
 export function holdUntil(person: Pick<Person, 'leavingSince'>, policy: Policy): Date {
   return new Date((person.leavingSince?.getTime() ?? 0) + policy.leavers.holdMinutes * 60_000);
 }

@@ -3,6 +3,7 @@ import { sql } from 'kysely';
 import type pg from 'pg';
 import { conditionTypes } from '../domain/conditions.ts';
 import { foldAddress } from '../domain/email-address.ts';
+import { keptMessage } from '../domain/offboard.ts';
 import { UsherError } from '../errors.ts';
 import { isUuid, newId } from '../ids.ts';
 import type { AdminStore, Cause, HistoryRow, Provision, ProvisionResult, Run, Summary } from '../ports.ts';
@@ -365,10 +366,11 @@ async function decideRun(
   // Approved people go on leaving; kept ones stay where they are, out of the count towards Ready. Somebody who came back meanwhile is not touched.
   await client.query(
     `update people p set lifecycle = case when $2 = 'admitted' then 'leaving' else 'held' end, next_at = now(),
+       conditions = case when $2 = 'kept' and conditions ? 'Profile' then jsonb_set(conditions, '{Profile,message}', to_jsonb($4::text)) else conditions end,
        account_fence = account_fence + 1, account_lease_until = '-infinity'
      from unnest($1::uuid[], $3::bigint[]) as d (person_id, generation)
      where p.person_id = d.person_id and p.generation = d.generation and p.lifecycle in ('held', 'leaving')`,
-    [ids, state, decided.rows.map((row) => row.generation)],
+    [ids, state, decided.rows.map((row) => row.generation), keptMessage],
   );
   await client.query(
     `insert into history (person_id, actor, cause, action, before, after) select unnest($1::uuid[]), $2, $3, 'removal.' || $4, '{"state":"held"}', null`,

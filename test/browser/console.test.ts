@@ -107,10 +107,13 @@ describe('signed in with the admin token', () => {
       buffer: Buffer.from('Contact;Human\nana.ruiz@contoso.com;Ana Ruiz\n'),
     });
     await page.getByText('The CSV has no column').waitFor();
+    expect(await page.getByRole('button', { name: 'Read with this mapping' }).isDisabled()).toBe(true);
     await page.getByLabel('Contact').selectOption('email');
+    await page.getByLabel('Human').selectOption('email');
+    await page.getByText('email is chosen for two columns.').waitFor();
     await page.getByLabel('Human').selectOption('displayName');
     expect(await violations(page)).toEqual([]);
-    await page.getByRole('button', { name: 'Read it so' }).click();
+    await page.getByRole('button', { name: 'Read with this mapping' }).click();
     await heading('staff.csv').waitFor();
     await page.getByText('As they are', { exact: true }).waitFor();
   });
@@ -168,11 +171,15 @@ describe('signed in with the admin token', () => {
     await page.getByRole('checkbox', { name: `Choose ${names[0]}`, exact: true }).check();
     await photograph(page, 'run-held');
     expect(await violations(page)).toEqual([]);
-    await page.getByRole('button', { name: 'Let 1 go' }).click();
-    await page.getByRole('row', { name: new RegExp(`${names[0]}.*Let go`) }).waitFor();
+    await page.getByRole('button', { name: 'Remove 1' }).click();
+    await page.getByRole('row', { name: new RegExp(`${names[0]}.*Removal approved`) }).waitFor();
     await page.getByRole('button', { name: 'Keep all 2' }).click();
     await page.getByRole('button', { name: 'Yes: Keep all 2' }).click();
     await page.getByRole('row', { name: new RegExp(`${names[1]}.*Kept`) }).waitFor();
+    // Nothing is left to press, and whoever was kept is told as that.
+    expect(await page.getByRole('button', { name: /^Keep|^Remove/ }).count()).toBe(0);
+    await page.getByRole('link', { name: names[1] ?? '' }).click();
+    await page.getByText('Somebody decided to keep this user').first().waitFor();
     const after = (await usher.api('GET', `/runs/${held.runId}`)).body.removals.map(
       ({ state }: { state: string }) => state,
     );
@@ -180,7 +187,7 @@ describe('signed in with the admin token', () => {
   }, 60_000);
 
   test('a token is made, shown once, and revoked; the tenant shows its permissions', async () => {
-    await page.getByRole('link', { name: 'Sources and settings' }).click();
+    await page.goto('/sources');
     await page.getByText('Calendars.ReadBasic').waitFor();
     const consent = await page.getByRole('link', { name: 'Consent, as an admin of the tenant' }).getAttribute('href');
     expect(consent).toContain(`/${tenant.tenantId}/adminconsent?client_id=`);
@@ -288,7 +295,7 @@ describe('signed in with the admin token', () => {
     await photograph(page, 'users-bulk');
     await bulk.getByRole('button', { name: 'Do it' }).click();
     await bulk.getByRole('heading', { name: 'What was done' }).waitFor();
-    await bulk.getByRole('listitem').filter({ hasText: 'Ana Ruiz: Failed: This person is wanted' }).waitFor();
+    await bulk.getByRole('listitem').filter({ hasText: 'Ana Ruiz: Nothing: Wanted' }).waitFor();
     // Whom the source deleted nobody brings back by hand.
     await bulk.getByRole('listitem').filter({ hasText: 'one: Failed: Every source deleted this person' }).waitFor();
   }, 60_000);
@@ -300,7 +307,7 @@ describe('signed in with the admin token', () => {
     await account.getByRole('button', { name: 'Edit' }).click();
     await account.getByLabel('Name').fill('Ana Maria Ruiz');
     await account.getByRole('button', { name: 'Save' }).click();
-    await account.getByText('rule «Everybody» wants Ana Ruiz').waitFor();
+    await account.getByText('Rule «Everybody» manages this').waitFor();
     expect(await violations(page)).toEqual([]);
     await account.getByRole('button', { name: 'Keep it by hand' }).click();
     await account.getByRole('heading', { name: 'Kept by hand' }).waitFor();

@@ -49,7 +49,7 @@ test('a task stays open while what is seen speaks against the word, and is close
   await photograph(page, 'tasks-contradicted');
   for (const wanted of task.wants.pages) usher.oncehub?.administrator.enablePage(wanted.pageId);
   await page.getByRole('button', { name: 'It is done' }).click();
-  await page.getByText("Nothing needs anybody's hand.").waitFor();
+  await page.getByText('No task is open.').waitFor();
   const person = (await usher.api('GET', `/people/ann.one@${contoso.domain}`)).body;
   expect(person.conditions.find(({ type }: { type: string }) => type === 'License').status).toBe('true');
   expect(complaints).toEqual([]);

@@ -202,11 +202,15 @@ describe('a table', () => {
     for (const [text, code] of [
       ['', 'invalid_syntax'],
       ['foo\n1\n', 'invalid_syntax'],
+      ['PK\u0003\u0004\u0000\u0000 a workbook', 'invalid_syntax'],
       ['email\n', 'invalid_value'],
     ]) {
       const answer = await send(text ?? '');
       expect([answer.status, answer.body.code]).toEqual([400, code]);
     }
+    // None of them is left as if it were still being read.
+    const { items } = (await usher.api('GET', '/imports')).body;
+    expect(items.filter(({ state }: { state: string }) => state === 'reading')).toEqual([]);
   });
 });
 

@@ -71,7 +71,9 @@ export function Delegation() {
               </div>
               {check.isError ? <Fault error={check.error} /> : null}
               {mayCheck && assistedGrant?.enabled ? <Grant {...assistedGrant} /> : null}
-              {scripted.some((name) => byReason[name]) ? <Script /> : null}
+              {scripted.some((name) => byReason[name] && (reason === null || reason === name)) ? (
+                <Script key={reason} reason={reason} />
+              ) : null}
               <Table
                 heads={[t('users.name'), t('reason'), t('acts'), t('checked'), t('delegation.check')]}
                 unseen={[t('delegation.check')]}
@@ -118,11 +120,13 @@ export function Delegation() {
 }
 
 /** Read and run by an Exchange admin. */
-function Script() {
+function Script({ reason }: { reason: string | null }) {
   const { t } = useWords();
+  const address = `/delegation/script${query({ reason })}`;
   const script = useQuery({
-    queryKey: ['delegation', 'script'],
-    queryFn: () => get<string>('/delegation/script'),
+    queryKey: ['script', reason],
+    gcTime: 0,
+    queryFn: () => get<string>(address),
     enabled: false,
   });
   return (
@@ -131,7 +135,7 @@ function Script() {
         <Button disabled={script.isFetching} onClick={() => void script.refetch()}>
           {t('delegation.script')}
         </Button>
-        <Button as="a" href="/api/v1/delegation/script" download="delegate.ps1">
+        <Button as="a" href={`/api/v1${address}`} download="delegate.ps1">
           {t('delegation.download')}
         </Button>
         {script.isFetching ? <span role="status">{t('loading')}</span> : null}

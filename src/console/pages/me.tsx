@@ -65,11 +65,11 @@ function Mine({ id }: { id: string }) {
 }
 
 function CalendarCard({ id }: { id: string }) {
-  const { t, ago } = useWords();
+  const { t, ago, language } = useWords();
   const client = useQueryClient();
   const calendar = useQuery({
-    queryKey: ['me', 'calendar'],
-    queryFn: () => get<Calendar>(`/account/users/${id}/calendar`),
+    queryKey: ['me', 'calendar', language],
+    queryFn: () => get<Calendar>(`/account/users/${id}/calendar${query({ language })}`),
     retry: false,
   });
   const check = useMutation({

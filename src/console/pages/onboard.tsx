@@ -137,6 +137,8 @@ function Mapping({ file, send }: { file: File; send(bytes: Blob): void }) {
   });
   if (!head.data) return null;
   const { headings, delimiter, length } = head.data;
+  const picked = Object.values(chosen).filter(Boolean);
+  const twice = picked.find((name, index) => picked.indexOf(name) < index);
   const rewritten = (): Blob => {
     const names = headings.map((heading, index) => chosen[index] || heading);
     const line = names.map((name) => `"${name.replaceAll('"', '""')}"`).join(delimiter);
@@ -162,7 +164,8 @@ function Mapping({ file, send }: { file: File; send(bytes: Blob): void }) {
           </label>
         ))}
       </div>
-      <Button appearance="primary" onClick={() => send(rewritten())}>
+      {twice ? <p role="alert">{t('onboard.twice', { name: twice })}</p> : null}
+      <Button appearance="primary" disabled={picked.length === 0 || Boolean(twice)} onClick={() => send(rewritten())}>
         {t('onboard.readAgain')}
       </Button>
     </section>
@@ -174,10 +177,10 @@ async function readHead(file: File): Promise<{ headings: string[]; delimiter: st
   const bytes = new Uint8Array(await file.slice(0, 65_536).arrayBuffer());
   const isWide = (bytes[0] === 0xff && bytes[1] === 0xfe) || (bytes[0] === 0xfe && bytes[1] === 0xff);
   const end = bytes.findIndex((byte) => byte === 0x0a || byte === 0x0d);
-  if (isWide || end < 0) return null;
-  const line = new TextDecoder().decode(bytes.subarray(0, end));
+  if (isWide) return null;
+  const line = new TextDecoder().decode(end < 0 ? bytes : bytes.subarray(0, end));
   const delimiter = [',', ';', '\t'].sort((a, b) => line.split(b).length - line.split(a).length)[0] ?? ',';
-  return { headings: cellsOf(line, delimiter), delimiter, length: end };
+  return { headings: cellsOf(line, delimiter), delimiter, length: end < 0 ? bytes.length : end };
 }
 
 function One({ importId }: { importId: string }) {
@@ -214,9 +217,15 @@ function One({ importId }: { importId: string }) {
                 {t('onboard.resume')}
               </Button>
             ) : null}
-            <Button as="a" href={`/api/v1/imports/${importId}/errors`} download={`wrong-${shown.name}`}>
-              {t('onboard.errors')}
-            </Button>
+            {(shown.summary?.kinds.faulty ?? 0) +
+              (shown.summary?.kinds.ambiguous ?? 0) +
+              shown.progress.rows.plan_stale +
+              shown.progress.rows.failed >
+            0 ? (
+              <Button as="a" href={`/api/v1/imports/${importId}/errors`} download={`wrong-${shown.name}`}>
+                {t('onboard.errors')}
+              </Button>
+            ) : null}
             <Link href="/onboard">{t('onboard.another')}</Link>
           </div>
           {move.isError ? <Fault error={move.error} /> : null}
@@ -403,7 +412,10 @@ function Wrong({ of }: { of: Import }) {
   const names = [...new Set(rows.data.flatMap((row) => Object.keys(row.cells)))];
   const send = (): void => {
     const quoted = (text: string): string => `"${text.replaceAll('"', '""')}"`;
-    const text = [names, ...touched.map((row) => names.map((name) => cell(row, name)))]
+    const text = [
+      names.map((name) => name.replace(/^\?+/, '')),
+      ...touched.map((row) => names.map((name) => cell(row, name))),
+    ]
       .map((line) => line.map(quoted).join(','))
       .join('\r\n');
     uploading.send(`mended-${of.name}`, new Blob([text]));
@@ -412,7 +424,7 @@ function Wrong({ of }: { of: Import }) {
     <section className="below" aria-labelledby="wrong">
       <h2 id="wrong">{t('onboard.wrong', { count: rows.data.length })}</h2>
       <p className="muted">{t('onboard.wrongText')}</p>
-      <Table heads={[t('onboard.line'), t('onboard.what'), ...names]}>
+      <Table heads={[t('onboard.line'), t('onboard.what'), ...names.map((name) => name.replace(/^\?+/, ''))]}>
         {rows.data.map((row) => (
           <tr key={row.line}>
             <td>{row.line}</td>

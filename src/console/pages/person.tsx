@@ -19,6 +19,7 @@ import {
   type ProvisionResult,
   post,
   query,
+  type Run,
   type Said,
 } from '../api.ts';
 import { EditByHand } from '../parts/by-hand.tsx';
@@ -26,6 +27,7 @@ import { Instructions } from '../parts/instructions.tsx';
 import { useMay } from '../parts/session.ts';
 import { Asked, Code, Empty, Fault, Mark, Page, Told, Whole } from '../parts/shown.tsx';
 import { Sure } from '../parts/sure.tsx';
+import { Table } from '../parts/table.tsx';
 import { useWords } from '../words/index.tsx';
 
 export function PersonPage({ who }: { who: string }) {
@@ -60,6 +62,21 @@ function Shown({ person, title }: { person: Person; title: string }) {
     onSettled: () => client.invalidateQueries(),
   });
   const isLeaving = !['wanted', 'out_of_scope'].includes(person.lifecycle);
+  // What would be refused is not offered; why not is said.
+  const canReturn = useQuery({
+    queryKey: ['person', person.personId, 'return', person.lifecycle],
+    queryFn: () => post(`/people/${person.personId}/restore`, { plan: true }),
+    enabled: mayAct && isLeaving,
+    retry: false,
+  });
+  const runs = useQuery({
+    queryKey: ['runs'],
+    queryFn: () => get<Items<Run>>('/runs'),
+    enabled: person.lifecycle === 'held',
+  });
+  const heldIn = runs.data?.items.find(({ removals }) =>
+    removals.some(({ personId, state }) => personId === person.personId && state === 'held'),
+  );
   const delegation = person.conditions.find(({ type }) => type === 'Delegation');
   return (
     <Page
@@ -91,7 +108,7 @@ function Shown({ person, title }: { person: Person; title: string }) {
             />
           </>
         ) : null}
-        {mayAct && isLeaving ? (
+        {mayAct && isLeaving && canReturn.isSuccess ? (
           <Sure
             label={t('person.restore')}
             text={t('person.restoreSure')}
@@ -103,7 +120,8 @@ function Shown({ person, title }: { person: Person; title: string }) {
       {person.leave && isLeaving ? (
         <p>
           {t('person.leaves', { time: time(person.leave.since), reason: named('reason', person.leave.cause) })}{' '}
-          {person.lifecycle === 'held' ? <Link href="/runs">{t('runs.decide')}</Link> : null}
+          {heldIn ? <Link href={`/runs/${heldIn.runId}`}>{t('runs.decide')}</Link> : null}{' '}
+          {canReturn.isError ? <Told>{canReturn.error.message}</Told> : null}
         </p>
       ) : null}
       {run.isError || offboard.isError || restore.isError ? (
@@ -120,7 +138,7 @@ function Shown({ person, title }: { person: Person; title: string }) {
           </ol>
         </section>
         {delegation && delegation.status !== 'true' && person.lifecycle === 'wanted' && person.email ? (
-          <Instructions email={person.email} />
+          <Instructions email={person.email} name={title} />
         ) : null}
         <Sources person={person} mayEdit={mayAct} />
         <Account person={person} mayAct={mayTakeBack} />
@@ -236,28 +254,18 @@ function Results({ result, plan }: { result: ProvisionResult; plan: boolean }) {
   return (
     <section className="card below" role="status" aria-label={t('person.result')}>
       <h2>{plan ? t('person.wouldDo') : t('person.result')}</h2>
-      <table className="table">
-        <thead>
-          <tr>
-            <th>{t('person.step')}</th>
-            <th>{t('person.outcome')}</th>
-            <th>{t('person.what')}</th>
-            <th>ms</th>
+      <Table heads={[t('person.step'), t('person.outcome'), t('person.what'), 'ms']}>
+        {result.steps.map((step) => (
+          <tr key={step.step}>
+            <td className="tight">{named('step', step.step)}</td>
+            <td className="tight">{named('state', step.outcome)}</td>
+            <td>
+              <Told>{step.message}</Told>
+            </td>
+            <td>{number(step.tookMs)}</td>
           </tr>
-        </thead>
-        <tbody>
-          {result.steps.map((step) => (
-            <tr key={step.step}>
-              <td className="tight">{named('step', step.step)}</td>
-              <td className="tight">{named('state', step.outcome)}</td>
-              <td>
-                <Told>{step.message}</Told>
-              </td>
-              <td>{number(step.tookMs)}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
+        ))}
+      </Table>
     </section>
   );
 }
@@ -378,7 +386,7 @@ function EditUser({ user }: { user: AccountUser }) {
   const names = { name: t('users.name'), email: t('email'), timeZone: t('person.timeZone') };
   return (
     <form
-      className="below"
+      className="form below"
       onSubmit={(event) => {
         event.preventDefault();
         save.mutate({ to: value, keepByHand: false });
@@ -401,7 +409,11 @@ function EditUser({ user }: { user: AccountUser }) {
           <option>Member</option>
         </Select>
       </label>
-      {save.isError ? <Fault error={save.error} /> : null}
+      {isManaged ? (
+        <p role="alert">{t('person.managed', { rule: user.managedBy?.rule ?? '' })}</p>
+      ) : save.isError ? (
+        <Fault error={save.error} />
+      ) : null}
       <p className="tools">
         <Button type="submit" appearance="primary" disabled={save.isPending}>
           {t('save')}
@@ -436,7 +448,8 @@ function Permissions({ person }: { person: Person }) {
         {permissions.data.permissions.map((one) => (
           <li key={one.function} className="between">
             <span>
-              <Mark status={one.allowed ? 'true' : 'false'} label={one.allowed ? t('yes') : t('no')} /> {one.title}
+              <Mark status={one.allowed ? 'true' : 'false'} label={one.allowed ? t('yes') : t('no')} />{' '}
+              <Told>{one.title}</Told>
             </span>
             {one.allowed ? null : (
               <span className="muted">

@@ -100,12 +100,12 @@ function Removals({ run }: { run: Run }) {
   });
   const mayDecide = useMay('operator');
   const causes = [...new Set(run.removals.map((removal) => removal.cause))];
-  const decisions = mayDecide ? (['approve', 'keep'] as const) : [];
+  const decisions = mayDecide && run.state === 'held' ? (['approve', 'keep'] as const) : [];
   const shown = run.removals.filter((removal) => cause === '' || removal.cause === cause);
   const held = shown.filter(({ state }) => state === 'held');
   return (
     <>
-      <p>{t('runs.brake')}</p>
+      {run.state === 'held' ? <p>{t('runs.brake')}</p> : null}
       <div className="tools">
         <label className="field">
           {t('reason')}

@@ -110,6 +110,15 @@ function Tokens() {
       <p>
         {t('tokens.address')} <code className="tokenvalue">{scimAddress()}</code> <Copy text={scimAddress()} />
       </p>
+      {make.data ? (
+        <div role="status" className="card below" ref={(shown) => shown?.scrollIntoView({ block: 'nearest' })}>
+          <p>{t('tokens.once')}</p>
+          <p>
+            <code className="tokenvalue">{make.data.token}</code> <Copy text={make.data.token} />
+          </p>
+          <p className="muted">{t('tokens.then')}</p>
+        </div>
+      ) : null}
       <Asked of={tokens}>
         {({ items }) => (
           <ul className="plain">
@@ -130,7 +139,14 @@ function Tokens() {
                     <Button
                       size="small"
                       disabled={make.isPending}
-                      onClick={() => make.mutate({ source: token.source ?? '', label: token.label })}
+                      onClick={() =>
+                        make.mutate({
+                          source: token.source ?? '',
+                          label: token.label,
+                          // As long as the one before had been given.
+                          ...(token.expiresAt ? { expiresInDays: daysOf(token.createdAt, token.expiresAt) } : {}),
+                        })
+                      }
                     >
                       {t('tokens.rotate')}
                       <span className="unseen">: {token.label || token.kind}</span>
@@ -139,7 +155,7 @@ function Tokens() {
                   <Sure
                     size="small"
                     label={t('tokens.revoke')}
-                    text={t('tokens.revokeSure')}
+                    text={t(token.label.startsWith('USHER_') ? 'tokens.revokeSettings' : 'tokens.revokeSure')}
                     disabled={revoke.isPending}
                     run={() => revoke.mutate(token.tokenId)}
                   />
@@ -184,18 +200,12 @@ function Tokens() {
         </form>
       ) : null}
       {make.isError ? <Fault error={make.error} /> : null}
-      {make.data ? (
-        <div role="status">
-          <p>{t('tokens.once')}</p>
-          <p>
-            <code className="tokenvalue">{make.data.token}</code> <Copy text={make.data.token} />
-          </p>
-          <p className="muted">{t('tokens.then')}</p>
-        </div>
-      ) : null}
     </section>
   );
 }
+
+const daysOf = (from: string, to: string): number =>
+  Math.max(1, Math.round((Date.parse(to) - Date.parse(from)) / 86_400_000));
 
 function Guides() {
   const { t } = useWords();
@@ -252,7 +262,14 @@ function PolicyCard() {
         )}
       </Asked>
       <Field label={t('policy.try')}>
-        <Textarea rows={8} value={text} onChange={(_event, data) => setText(data.value)} />
+        <Textarea
+          rows={8}
+          value={text}
+          onChange={(_event, data) => {
+            setText(data.value);
+            diff.reset();
+          }}
+        />
       </Field>
       <p>
         <Button disabled={text.trim() === '' || diff.isPending} onClick={() => diff.mutate()}>
@@ -266,17 +283,27 @@ function PolicyCard() {
           <p className="muted">{t('policy.apply')}</p>
           {diff.data.items.length === 0 ? <Empty>{t('policy.same')}</Empty> : null}
           <ul className="plain">
-            {diff.data.items.slice(0, 200).map((item) => (
+            {diff.data.items.slice(0, shownPeople).map((item) => (
               <li key={item.personId}>
                 <strong>{item.userName}</strong>: {item.what.join('; ')}
               </li>
             ))}
           </ul>
+          {diff.data.gives + diff.data.takes > shownPeople ? (
+            <p className="muted">
+              {t('delegation.shown', {
+                count: Math.min(shownPeople, diff.data.items.length),
+                all: diff.data.gives + diff.data.takes,
+              })}
+            </p>
+          ) : null}
         </div>
       ) : null}
     </section>
   );
 }
+
+const shownPeople = 200;
 
 /** Every fault of a policy at once, a line each. */
 function Faults({ error }: { error: Error }) {
@@ -371,7 +398,7 @@ function ConnectionsCards() {
   const status = { given: 'true', missing: 'false', unsure: 'unknown' } as const;
   return (
     <Asked of={connections}>
-      {({ account, graph, signIn, mails, queue }) => (
+      {({ account, graph, signIn, mails }) => (
         <>
           <section className="card" aria-labelledby="tenant">
             <h2 id="tenant">Microsoft 365</h2>
@@ -431,8 +458,6 @@ function ConnectionsCards() {
                     <dd>{ids.join(', ')}</dd>
                   </div>
                 ))}
-              <dt>{t('who.queue')}</dt>
-              <dd>{queue === 'redis' ? 'Redis' : 'PostgreSQL'}</dd>
             </dl>
             {account === 'builtin' ? <Administrators /> : null}
             <p className="muted">{t('who.text')}</p>

@@ -1,5 +1,6 @@
 /** A page that breaks takes nothing else with it: the frame stays, and it can be tried again. */
 import { Component, type ReactNode } from 'react';
+import { Problem } from '../api.ts';
 import { Fault } from './shown.tsx';
 
 interface Props {
@@ -22,6 +23,10 @@ export class Boundary extends Component<Props, { error: unknown; place: string }
   override render(): ReactNode {
     if (this.state.error === null) return this.props.children;
     // A file of a page that is gone was of an older version: the whole of the new one is asked for.
-    return <Fault error={this.state.error} again={() => window.location.reload()} />;
+    const { error } = this.state;
+    const isFile = error instanceof TypeError && /dynamically imported|Importing a module/.test(error.message);
+    return (
+      <Fault error={isFile ? new Problem(0, { code: 'offline' }) : error} again={() => window.location.reload()} />
+    );
   }
 }

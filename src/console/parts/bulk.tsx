@@ -2,6 +2,7 @@
 import { Button, Select } from '@fluentui/react-components';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
+import { Link } from 'wouter';
 import { get, type Person, type ProvisionResult, post } from '../api.ts';
 import { useWords, type Words } from '../words/index.tsx';
 import { Told } from './shown.tsx';
@@ -25,7 +26,7 @@ const doneBy = (result: ProvisionResult): string =>
 
 /** Of one person; nothing is done. */
 async function wouldDo(act: Act, person: Person, { t, named }: Words): Promise<string> {
-  const isOn = person.lifecycle === 'wanted';
+  if (!concerns(act, person)) return t('bulk.nothing', { state: named('lifecycle', person.lifecycle) });
   switch (act) {
     case 'provision':
       return (
@@ -33,23 +34,26 @@ async function wouldDo(act: Act, person: Person, { t, named }: Words): Promise<s
         t('users.asWished')
       );
     case 'check':
-      return isOn ? t('bulk.checkText') : t('bulk.nothing', { state: named('lifecycle', person.lifecycle) });
+      return t('bulk.checkText');
     case 'offboard':
-      return isOn || person.lifecycle === 'held'
-        ? t('bulk.offboardText', {
-            licenses: person.licenses.join(', ') || '–',
-            pages: person.bookingPages.join(', ') || '–',
-          })
-        : t('bulk.nothing', { state: named('lifecycle', person.lifecycle) });
+      return t('bulk.offboardText', {
+        licenses: person.licenses.join(', ') || '–',
+        pages: person.bookingPages.join(', ') || '–',
+      });
     case 'restore':
-      if (isOn || person.lifecycle === 'out_of_scope')
-        return t('bulk.nothing', { state: named('lifecycle', person.lifecycle) });
       await post(`/people/${person.personId}/restore`, { plan: true });
       return t('person.restoreSure');
   }
 }
 
-async function perform(act: Act, person: Person, { t }: Words): Promise<string> {
+/** Whom it does not concern it leaves alone, as the look before said. */
+function concerns(act: Act, { lifecycle }: Person): boolean {
+  if (act === 'offboard') return lifecycle === 'wanted' || lifecycle === 'held';
+  if (act === 'restore') return lifecycle !== 'wanted' && lifecycle !== 'out_of_scope';
+  return act === 'provision' || lifecycle === 'wanted';
+}
+
+async function perform(act: Act, person: Person, { t, named }: Words): Promise<string> {
   switch (act) {
     case 'provision':
       return doneBy(await post<ProvisionResult>(`/people/${person.personId}/provision`)) || t('users.asWished');
@@ -57,8 +61,7 @@ async function perform(act: Act, person: Person, { t }: Words): Promise<string> 
       await post('/delegation/check', { who: [person.personId] });
       return t('bulk.checked');
     default:
-      await post(`/people/${person.personId}/${act}`);
-      return t('state.done');
+      return named('lifecycle', (await post<Person>(`/people/${person.personId}/${act}`)).lifecycle);
   }
 }
 
@@ -77,7 +80,7 @@ export function Bulk({ personIds, done }: { personIds: string[]; done(): void })
         try {
           const person = await get<Person>(`/people/${id}`);
           row.who = person.displayName ?? person.userName;
-          row.what = await (plan ? wouldDo : perform)(act, person, words);
+          row.what = await (plan || !concerns(act, person) ? wouldDo : perform)(act, person, words);
         } catch (error) {
           // One who can not is no reason to leave the others alone.
           row.what = error instanceof Error ? error.message : String(error);
@@ -135,6 +138,11 @@ export function Bulk({ personIds, done }: { personIds: string[]; done(): void })
       {each.data ? (
         <div role="status">
           <h2>{isPlanned ? t('person.wouldDo') : t('person.result')}</h2>
+          {isSerious ? (
+            <p>
+              {t('bulk.brake')} <Link href="/runs">{t('runs')}</Link>
+            </p>
+          ) : null}
           <ul className="plain">
             {each.data.rows.map(({ id, who, what, isFault }) => (
               <li key={id}>

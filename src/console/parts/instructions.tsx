@@ -1,7 +1,7 @@
 /** What somebody can do about their own calendar: to read, to copy, or to send. */
 import { Button } from '@fluentui/react-components';
 import { useQuery } from '@tanstack/react-query';
-import { get } from '../api.ts';
+import { get, query } from '../api.ts';
 import { useWords } from '../words/index.tsx';
 import { Copy } from './copy.tsx';
 
@@ -10,18 +10,19 @@ interface Ways {
   ways: { title: string; steps: string[] }[];
 }
 
-export function Instructions({ email }: { email: string }) {
-  const { t } = useWords();
+export function Instructions({ email, name }: { email: string; name: string }) {
+  const { t, language } = useWords();
   const ways = useQuery({
-    queryKey: ['instructions'],
-    queryFn: () => get<Ways>('/delegation/instructions'),
+    queryKey: ['instructions', language],
+    queryFn: () => get<Ways>(`/delegation/instructions${query({ language })}`),
     retry: false,
     staleTime: 600_000,
   });
   if (!ways.data) return null;
-  const text = ways.data.ways
+  const steps = ways.data.ways
     .map(({ title, steps }) => `${title}\n${steps.map((step, index) => `${index + 1}. ${step}`).join('\n')}`)
     .join('\n\n');
+  const text = `${t('instructions.letter', { name, mailbox: ways.data.dedicatedMailbox })}\n\n${steps}`;
   return (
     <section className="card wide" aria-labelledby="instructions">
       <h2 id="instructions">{t('instructions')}</h2>

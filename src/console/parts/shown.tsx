@@ -38,7 +38,9 @@ export function Fault({ error, again }: { error: unknown; again?: () => void }) 
           t('fault.offlineText')
         ) : (
           <Told>
-            {error instanceof Error ? error.message : String(error)} {problem?.next}
+            {error instanceof Error ? error.message : String(error)}
+            {/* A refusal names the field and the fix itself. */}
+            {problem && problem.status >= 429 ? ` ${problem.next ?? ''}` : ''}
           </Told>
         )}{' '}
         {again ? (

@@ -46,6 +46,14 @@ export function WordsProvider({ children }: { children: ReactNode }) {
   useEffect(() => {
     document.documentElement.lang = language;
   }, [language]);
+  useEffect(() => {
+    // Chosen in another tab, it holds in this one.
+    const heard = (event: StorageEvent): void => {
+      if (event.key === stored) set(firstLanguage());
+    };
+    window.addEventListener('storage', heard);
+    return () => window.removeEventListener('storage', heard);
+  }, []);
   const words = useMemo((): Words => {
     const dictionary = dictionaries[language];
     const numbers = new Intl.NumberFormat(language);
