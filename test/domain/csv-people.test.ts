@@ -63,7 +63,9 @@ describe('tables of people', () => {
   test('what is no table of people is refused with what is missing', async () => {
     expect(await failure('')).toContain('empty');
     expect(await failure('foo,bar\n1,2\n')).toMatch(/no column userName or email.*foo, bar/);
-    expect(await failure(Buffer.from('email,name\na@b.co,J\xf6rg\n', 'latin1'))).toContain('neither UTF-8 nor UTF-16');
+    expect(await failure(Buffer.from('email,name\na@b.co,J\xf6rg\n', 'latin1'))).toContain(
+      'no text in UTF-8 or UTF-16',
+    );
     expect(await failure('email,name\n"a@b.co,Ana\n')).toContain('can not be read');
     expect(() => readCsv('a,b\n1,2', { linkName: [] }, ['linkName'], 10)).toThrow('no column linkName');
     expect(() => readCsv('linkName\na\nb\nc', { linkName: [] }, ['linkName'], 2)).toThrow('more than 2 rows');
