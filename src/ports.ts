@@ -434,6 +434,7 @@ export interface Run {
     userName: string;
     state: string;
     decidedBy: string | null;
+    decidedAt: Date | null;
     cause: string;
   }[];
 }
@@ -550,6 +551,7 @@ export interface ShownPlanItem extends PlanItem {
   displayName: string | null;
   state: 'waiting' | 'applied' | 'kept' | 'plan_stale';
   decidedBy: string | null;
+  decidedAt: Date | null;
 }
 
 export interface PlanStore {

@@ -163,6 +163,7 @@ export const run = z.looseObject({
       userName: z.string(),
       state: z.string(),
       decidedBy: nullable(z.string()),
+      decidedAt: nullable(time),
       cause: z.string(),
     }),
   ),
@@ -187,6 +188,7 @@ export const planItem = z.looseObject({
   what: z.array(z.string()),
   state: z.enum(['waiting', 'applied', 'kept', 'plan_stale']),
   decidedBy: nullable(z.string()),
+  decidedAt: nullable(time),
 });
 export const policyDiff = z.looseObject({
   version: z.string(),

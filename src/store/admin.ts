@@ -358,7 +358,7 @@ async function decideRun(
   // The brake's own lock: no removal joins the run while it is decided.
   await client.query(`select pg_advisory_xact_lock(hashtextextended('usher/brake', 0))`);
   const decided = await client.query<{ person_id: string; generation: string }>(
-    `update removals set state = $2, decided_by = $3, admitted_at = case when $2 = 'admitted' then now() end
+    `update removals set state = $2, decided_by = $3, decided_at = now(), admitted_at = case when $2 = 'admitted' then now() end
      where run_id = $1 and state = 'held' and ($4::uuid[] is null or person_id = any($4::uuid[])) and ($5::text is null or cause = $5) returning person_id, generation`,
     [runId, state, decidedBy, only.personIds ?? null, only.cause ?? null],
   );
@@ -386,7 +386,7 @@ async function decideRun(
 /** A removal of an earlier wish is nothing to decide: the person came back, and leaves by another removal if at all. */
 async function withdrawReturned(client: pg.PoolClient): Promise<number> {
   const { rows } = await client.query<{ run_id: string; person_id: string }>(
-    `update removals m set state = 'kept', decided_by = 'nobody: the person came back'
+    `update removals m set state = 'kept', decided_by = 'nobody: the person came back', decided_at = now()
      from people p where m.state = 'held' and p.person_id = m.person_id and p.generation > m.generation returning m.run_id, m.person_id`,
   );
   if (rows.length === 0) return 0;
@@ -417,7 +417,7 @@ async function readRuns(pool: pg.Pool, runId: string | null): Promise<Run[]> {
       removals: Awaited<ReturnType<AdminStore['runs']>>[number]['removals'];
     }>(
       `select r.*, coalesce((
-             select jsonb_agg(jsonb_build_object('personId', m.person_id, 'displayName', p.display_name, 'userName', p.user_name, 'state', m.state, 'decidedBy', m.decided_by, 'cause', m.cause) order by p.user_name)
+             select jsonb_agg(jsonb_build_object('personId', m.person_id, 'displayName', p.display_name, 'userName', p.user_name, 'state', m.state, 'decidedBy', m.decided_by, 'decidedAt', m.decided_at, 'cause', m.cause) order by p.user_name)
              from removals m join people p using (person_id) where m.run_id = r.run_id), '[]') as removals,
              (select count(*) from plan_items i where i.run_id = r.run_id and i.state = 'waiting')::integer as waiting
            from runs r where ($1::uuid is null or r.run_id = $1) order by (state in ('held', 'planned')) desc, created_at desc limit 100`,
@@ -436,6 +436,9 @@ async function readRuns(pool: pg.Pool, runId: string | null): Promise<Run[]> {
     expiresAt: row.expires_at,
     report: row.report,
     waiting: row.waiting,
-    removals: row.removals,
+    removals: row.removals.map((removal) => ({
+      ...removal,
+      decidedAt: removal.decidedAt && new Date(removal.decidedAt),
+    })),
   }));
 }

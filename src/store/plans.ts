@@ -60,6 +60,7 @@ export function planStore(pool: pg.Pool): PlanStore {
         displayName: row.display_name,
         state: row.state,
         decidedBy: row.decided_by,
+        decidedAt: row.decided_at,
       }));
     },
 
@@ -81,7 +82,7 @@ export function planStore(pool: pg.Pool): PlanStore {
         pool,
         {
           name: 'decide-plan-items',
-          text: `update plan_items set state = $3, decided_by = $4 where run_id = $1 and state = 'waiting'
+          text: `update plan_items set state = $3, decided_by = $4, decided_at = now() where run_id = $1 and state = 'waiting'
                    and ($2::uuid[] is null or person_id = any ($2::uuid[])) returning 1`,
         },
         [runId, personIds, state, by],
@@ -109,6 +110,7 @@ interface PlanRow extends Record<string, unknown> {
   after: PlanItem['after'];
   state: 'waiting' | 'applied' | 'kept' | 'plan_stale';
   decided_by: string | null;
+  decided_at: Date | null;
   user_name: string;
   display_name: string | null;
 }

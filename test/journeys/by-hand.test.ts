@@ -151,7 +151,11 @@ test('a removal that the brake held is nothing to decide any more once it is tak
     expect((await small.api('POST', `/people/${removals[0].personId}/restore`)).status).toBe(200);
     await eventually(held, (run) => run === undefined);
     const [run] = (await small.api('GET', '/runs')).body.items;
-    expect(run.removals[0]).toMatchObject({ state: 'kept', decidedBy: 'nobody: the person came back' });
+    expect(run.removals[0]).toMatchObject({
+      state: 'kept',
+      decidedBy: 'nobody: the person came back',
+      decidedAt: expect.any(String),
+    });
   } finally {
     await small.close();
   }

@@ -169,11 +169,24 @@ function Removals({ run }: { run: Run }) {
               </td>
               <td>{named('reason', removal.cause)}</td>
               <td>{named('state', removal.state)}</td>
-              <td>{removal.decidedBy ?? '–'}</td>
+              <td>
+                <Decided {...removal} />
+              </td>
             </tr>
           );
         })}
       </Table>
+    </>
+  );
+}
+
+/** By whom, and when. */
+function Decided({ decidedBy, decidedAt }: { decidedBy: string | null; decidedAt: string | null }) {
+  const { time } = useWords();
+  return (
+    <>
+      {decidedBy ?? '–'}
+      {decidedAt ? <div className="muted">{time(decidedAt)}</div> : null}
     </>
   );
 }
@@ -266,7 +279,7 @@ function PlanItems({ run }: { run: Run }) {
                 {(['approve', 'keep'] as const).map((how) => (
                   <Sure
                     key={how}
-                    label={t(how === 'approve' ? 'runs.approveAll' : 'runs.keepAll', { count: waiting })}
+                    label={t(how === 'approve' ? 'runs.takeAll' : 'runs.keepAll', { count: waiting })}
                     disabled={decide.isPending}
                     run={() => decide.mutate({ how })}
                   />
@@ -287,7 +300,9 @@ function PlanItems({ run }: { run: Run }) {
                     <Told>{item.what.join('; ')}</Told>
                   </td>
                   <td>{named('state', item.state)}</td>
-                  <td>{item.decidedBy ?? '–'}</td>
+                  <td>
+                    <Decided {...item} />
+                  </td>
                   <td className="tight">
                     {mayDecide && item.state === 'waiting'
                       ? (['approve', 'keep'] as const).map((how) => (
@@ -297,7 +312,7 @@ function PlanItems({ run }: { run: Run }) {
                             disabled={decide.isPending}
                             onClick={() => decide.mutate({ how, only: [item.personId] })}
                           >
-                            {t(how === 'approve' ? 'runs.approvePicked' : 'runs.keepPicked', { count: 1 })}
+                            {t(how === 'approve' ? 'runs.take' : 'runs.keep')}
                             <span className="unseen">: {item.userName}</span>
                           </Button>
                         ))

@@ -11,6 +11,7 @@ import { sql as drift } from './0010-drift.ts';
 import { sql as handedOver } from './0011-handed-over.ts';
 import { sql as together } from './0012-together.ts';
 import { sql as consoleTables } from './0013-console.ts';
+import { sql as decided } from './0014-decided.ts';
 
 /** In order; a released migration never changes. */
 export const migrations: Record<string, string> = {
@@ -27,4 +28,5 @@ export const migrations: Record<string, string> = {
   '0011-handed-over': handedOver,
   '0012-together': together,
   '0013-console': consoleTables,
+  '0014-decided': decided,
 };
