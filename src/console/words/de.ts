@@ -204,7 +204,7 @@ export const de: Record<Key, string> = {
   'runs.approvePicked': '{count} entfernen',
   'runs.began': 'Begonnen',
   'runs.brake':
-    'Mehr Personen würde etwas genommen, als die Richtlinie ohne Weiteres zulässt. Es geschieht nichts, bevor jemand entscheidet; wer nicht entschieden wird, bleibt.',
+    'Mehr Personen würden auf einmal austreten, als die Richtlinie ohne Entscheidung zulässt. Ihnen wird nichts weiter genommen, bevor jemand entscheidet; wer nicht entschieden wird, bleibt.',
   'runs.by': 'Entschieden von',
   'runs.compare': 'Jetzt alle vergleichen',
   'runs.correct': 'Genau das berichtigen',

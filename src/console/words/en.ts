@@ -202,7 +202,7 @@ export const en = {
   'runs.approvePicked': 'Remove {count}',
   'runs.began': 'Began',
   'runs.brake':
-    'More people would be taken from than the policy lets go by themselves. Nothing is done before somebody decides; who is not decided is kept.',
+    'More people would leave at once than the policy lets leave without a decision. Nothing more is taken from them before somebody decides; whoever is not decided is kept.',
   'runs.by': 'Decided by',
   'runs.compare': 'Compare everybody now',
   'runs.correct': 'Correct exactly this',
