@@ -27,7 +27,7 @@ export function forecast(counts: { bought: number | null; assigned: number; wait
     message:
       counts.waiting === 0
         ? null
-        : `${people}${left === 0 ? ', and no seat is free' : ` for ${left === 1 ? '1 seat' : `${left} seats`}`}${missing > 0 ? `: ${missing} more must be bought or freed` : ''}.`,
+        : `${people} for ${left === 1 ? '1 seat' : `${left} seats`}${missing > 0 ? `: ${missing} more must be bought or freed` : ''}.`,
   };
 }
 
