@@ -257,7 +257,6 @@ export const de: Record<Key, string> = {
   'who.entra': 'mit Entra ID',
   'who.links': 'mit einem Link per E-Mail',
   'who.mails': 'E-Mails werden versendet',
-  'who.queue': 'Warteschlange',
   'who.text':
     'Benutzer des Kontos melden sich als sie selbst an; Gruppen der Richtlinie («access») geben die anderen Rollen.',
   'who.administrators': 'Administratoren des Kontos',

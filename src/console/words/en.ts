@@ -254,7 +254,6 @@ export const en = {
   'who.entra': 'with Entra ID',
   'who.links': 'with a link by mail',
   'who.mails': 'mails are sent',
-  'who.queue': 'Queue',
   'who.text': 'Users of the account sign in as themselves; groups of the policy («access») give the other roles.',
   'who.administrators': 'Administrators of the account',
   'state.given': 'Given',
