@@ -60,7 +60,8 @@ export function buildApp(parts: ServerParts): RequestListener {
   app.use('/api/v1', apiRouter(parts.api, routes));
   app.use('/sign-in', signInRouter(parts.signIn));
   app.use('/sign-out', signOut(parts.signIn));
-  app.use(consoleRouter(parts.console));
+  const site = consoleRouter(parts.console);
+  app.use(site.router);
   app.get('/', (_request, response) => {
     response.json({
       name: 'usher',
@@ -74,6 +75,7 @@ export function buildApp(parts: ServerParts): RequestListener {
       metrics: '/metrics',
     });
   });
+  app.use(site.nowhere);
   app.use((request, response) => {
     response
       .status(404)

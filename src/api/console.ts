@@ -35,7 +35,8 @@ export const consolePaths = [
   '/me',
 ];
 
-export function consoleRouter({ signIn, site }: ConsoleParts): Router {
+/** `nowhere` is for the end of all routes: whoever follows a wrong address finds the way back. */
+export function consoleRouter({ signIn, site }: ConsoleParts): { router: Router; nowhere: RequestHandler } {
   const router = Router();
   const page = folder ? readFileSync(`${folder}/index.html`, 'utf8') : null;
   if (folder)
@@ -67,7 +68,12 @@ export function consoleRouter({ signIn, site }: ConsoleParts): Router {
       .send((page ?? notBuilt).replace('{nonce}', nonce));
   };
   router.get(consolePaths, show);
-  return router;
+  const nowhere: RequestHandler = (request, response, next) => {
+    if (request.method !== 'GET' || /^\/(api|scim|assets|graph)(\/|$)/.test(request.path)) return next();
+    response.status(404);
+    return show(request, response, next);
+  };
+  return { router, nowhere };
 }
 
 const notBuilt =

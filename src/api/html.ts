@@ -25,7 +25,7 @@ export function html(parts: TemplateStringsArray, ...values: unknown[]): Html {
 const style = `:root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}body{max-width:46rem;margin:3rem auto;padding:0 1rem}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}button,.button{font:inherit;padding:.6rem 1.2rem;border:0;border-radius:.3rem;background:#0f5ea8;color:#fff;text-decoration:none;display:inline-block;cursor:pointer}
 button:focus-visible,.button:focus-visible,input:focus-visible{outline:3px solid #f2a900;outline-offset:2px}input{font:inherit;padding:.5rem;width:100%;max-width:24rem;box-sizing:border-box;margin:.2rem 0 .8rem;display:block}
-code{overflow-wrap:anywhere}dt{margin-top:.8rem}dd{margin:0 0 .2rem 1rem}.muted{opacity:.75}`;
+a{color:#0f5ea8}.button{color:#fff}@media(prefers-color-scheme:dark){a:not(.button){color:#8ec2f5}}code{overflow-wrap:anywhere}dt{margin-top:.8rem}dd{margin:0 0 .2rem 1rem}.muted{opacity:.75}`;
 
 /** Strict: no script, nothing from elsewhere, in no frame, and no address told to other sites. */
 export function sendPage(response: Response, status: number, title: string, body: Html, language = 'en'): void {

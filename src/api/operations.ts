@@ -285,10 +285,10 @@ export function operationRoutes({
           throw new UsherError('forbidden', 'Only an Administrator revokes an admin token.');
         const isLast =
           token?.kind === 'admin' && (await store.liveTokens()).filter(({ kind }) => kind === 'admin').length === 1;
-        if (isLast && !signInWithEntra)
+        if (isLast && !(signInWithEntra && policy.access.administrator?.length))
           throw new UsherError(
             'conflict',
-            'This is the only admin token, and nobody signs in with Entra ID: without it nobody could administer Usher. Name another one in USHER_ADMIN_TOKEN and restart.',
+            'This is the only admin token, and no group of the policy (access.administrator) signs in with Entra ID: without it, nobody might administer Usher. Name another one in USHER_ADMIN_TOKEN and restart.',
           );
         if (!token || !(await store.revokeToken(token.tokenId)))
           throw new UsherError('not_found', 'There is no such live token.');

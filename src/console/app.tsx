@@ -6,6 +6,7 @@ import { Link, Route, Switch, useLocation } from 'wouter';
 import { type Alert, get, type Items, type Run, type Session, type Worksheet } from './api.ts';
 import { useEvents } from './events.ts';
 import { Boundary } from './parts/boundary.tsx';
+import { useKeptFocus } from './parts/focus.ts';
 import { SessionContext } from './parts/session.ts';
 import { Asked, Empty, Page } from './parts/shown.tsx';
 import { type Key, type Language, languages, useWords } from './words/index.tsx';
@@ -54,6 +55,7 @@ function Frame({ session }: { session: Session }) {
   const connection = useEvents(!member);
   const [location] = useLocation();
   const main = useRef<HTMLElement>(null);
+  useKeptFocus(main);
   const before = useRef(location);
   useEffect(() => {
     // Whoever goes to another page by keyboard or by ear arrives at its beginning.

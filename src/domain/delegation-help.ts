@@ -32,7 +32,7 @@ function inGerman(dedicatedMailbox: string): DelegationHelp[] {
         'Wählen Sie Datei, Kontoeinstellungen, Zugriffsrechte für Stellvertretung, Hinzufügen.',
         `Suchen Sie ${dedicatedMailbox}, fügen Sie es hinzu und wählen Sie OK.`,
         'Wählen Sie unter Kalender «Bearbeiter (kann Elemente lesen, erstellen und ändern)».',
-        'Lassen Sie «Stellvertretung erhält Kopien der an mich gesendeten besprechungsbezogenen Nachrichten» frei, wenn Ihre Organisation es nicht anders will, und wählen Sie OK.',
+        'Lassen Sie «Stellvertretung erhält Kopien der an mich gesendeten besprechungsbezogenen Nachrichten» nicht angekreuzt, wenn Ihre Organisation es nicht anders will, und wählen Sie OK.',
         'Wählen Sie unter «Besprechungsanfragen senden an» «Meine Stellvertretungen und ich».',
       ],
     },

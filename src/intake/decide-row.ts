@@ -67,7 +67,7 @@ export function decideRow(by: DecideBy, fields: CsvFields, user: DirectoryUser, 
   if (correlation.kind === 'ambiguous')
     return {
       kind: 'ambiguous',
-      note: `could be ${correlation.personIds.length} people: ${correlation.personIds.join(', ')}. Give the row the externalId (object id) of the one who is meant.`,
+      note: `could be ${correlation.personIds.length} people: ${correlation.personIds.join(', ')}. Give the externalId (object id) of the one who is meant.`,
     };
   const known = correlation.kind === 'link' ? sight.people.get(correlation.personId) : undefined;
   if (known) {

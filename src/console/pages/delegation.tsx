@@ -58,7 +58,11 @@ export function Delegation() {
               </div>
               <div className="tools">
                 {mayCheck ? (
-                  <Button appearance="primary" disabled={check.isPending} onClick={() => check.mutate(undefined)}>
+                  <Button
+                    appearance="primary"
+                    disabledFocusable={check.isPending}
+                    onClick={() => check.mutate(undefined)}
+                  >
                     {t('delegation.checkAll')}
                   </Button>
                 ) : null}
@@ -165,7 +169,7 @@ function Grant({ everybody, pilot }: DelegationReport['assistedGrant']) {
       <h2 id="grant">{t('grant')}</h2>
       <p>{everybody ? t('grant.everybody') : t('grant.pilot', { who: pilot.join(', ') || '–' })}</p>
       <div className="tools">
-        <Button disabled={grant.isPending} onClick={() => grant.mutate(true)}>
+        <Button disabledFocusable={grant.isPending} onClick={() => grant.mutate(true)}>
           {t('grant.plan')}
         </Button>
         {items && granting > 0 ? (

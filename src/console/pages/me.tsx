@@ -8,7 +8,7 @@ import { useSession } from '../parts/session.ts';
 import { Asked, Empty, Fault, Mark, Page, Told } from '../parts/shown.tsx';
 import { useWords } from '../words/index.tsx';
 
-interface Calendar {
+interface Connection {
   message: string;
   condition: Condition | null;
   instructions: { title: string; steps: string[] }[];
@@ -69,7 +69,7 @@ function CalendarCard({ id }: { id: string }) {
   const client = useQueryClient();
   const calendar = useQuery({
     queryKey: ['me', 'calendar', language],
-    queryFn: () => get<Calendar>(`/account/users/${id}/calendar${query({ language })}`),
+    queryFn: () => get<Connection>(`/account/users/${id}/calendar${query({ language })}`),
     retry: false,
   });
   const check = useMutation({
@@ -83,7 +83,7 @@ function CalendarCard({ id }: { id: string }) {
         {(found) => (
           <>
             <p>
-              <Mark status={found.condition?.status ?? 'unknown'} label={found.message} /> <Told>{found.message}</Told>
+              <Calendar of={found} />
             </p>
             <p className="muted">{t('person.checked', { ago: ago(found.condition?.checkedAt) })}</p>
             <Button onClick={() => check.mutate()} disabled={check.isPending}>
@@ -95,6 +95,26 @@ function CalendarCard({ id }: { id: string }) {
       </Asked>
       {check.isError ? <Fault error={check.error} /> : null}
     </section>
+  );
+}
+
+/** In words for whom it concerns; what only an administrator can read stays with them. */
+function Calendar({ of: { condition, message } }: { of: Connection }) {
+  const { t, named } = useWords();
+  const status = condition?.status ?? 'unknown';
+  const isTheirs = ['not_delegated', 'shared_not_delegated', 'role_too_low'].includes(condition?.reason ?? '');
+  return (
+    <>
+      <Mark status={status} label={t(status === 'true' ? 'yes' : status === 'false' ? 'no' : 'unknown')} />{' '}
+      {status === 'true' ? t('me.delegated') : null}
+      {isTheirs ? t('me.notDelegated') : null}
+      {status !== 'true' && !isTheirs ? (
+        <>
+          {condition?.reason ? `${named('reason', condition.reason)}. ` : ''}
+          <Told>{message}</Told>
+        </>
+      ) : null}
+    </>
   );
 }
 
@@ -185,7 +205,7 @@ function Profile({ user }: { user: AccountUser }) {
           ))}
         </fieldset>
         <p>
-          <Button type="submit" disabled={save.isPending}>
+          <Button type="submit" disabledFocusable={save.isPending}>
             {t('save')}
           </Button>{' '}
           <span role="status">{save.isSuccess ? t('saved') : ''}</span>
@@ -206,9 +226,12 @@ function Own({ page }: { page: BookingPage }) {
   });
   return (
     <li>
-      <Mark status={page.bookable.bookable} label={page.bookable.message} /> <strong>{page.title}</strong>{' '}
-      <span className="muted">({page.linkName})</span>{' '}
-      <Button size="small" disabled={turn.isPending} onClick={() => turn.mutate()}>
+      <Mark
+        status={page.bookable.bookable}
+        label={t(page.bookable.bookable === 'true' ? 'yes' : page.bookable.bookable === 'false' ? 'no' : 'unknown')}
+      />{' '}
+      <strong>{page.title}</strong> <span className="muted">({page.linkName})</span>{' '}
+      <Button size="small" disabledFocusable={turn.isPending} onClick={() => turn.mutate()}>
         {t(page.enabled ? 'me.disable' : 'me.enable')}
         <span className="unseen">: {page.title}</span>
       </Button>

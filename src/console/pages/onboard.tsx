@@ -87,7 +87,15 @@ function All() {
         >
           <label>
             <p>{t('onboard.drop')}</p>
-            <input type="file" accept=".csv,.txt,.tsv,text/csv" onChange={(event) => take(event.target.files?.[0])} />
+            <input
+              type="file"
+              accept=".csv,.txt,.tsv,text/csv"
+              onChange={(event) => {
+                take(event.target.files?.[0]);
+                // The same file, mended, can be chosen again.
+                event.target.value = '';
+              }}
+            />
           </label>
           <p className="muted">{t('onboard.columns')}</p>
           <Uploading of={uploading} />
@@ -203,17 +211,17 @@ function One({ importId }: { importId: string }) {
         <Page title={shown.name} lead={named('state', shown.state)}>
           <div className="tools">
             {mayWrite && shown.state === 'planned' ? (
-              <Button appearance="primary" disabled={move.isPending} onClick={() => move.mutate('apply')}>
+              <Button appearance="primary" disabledFocusable={move.isPending} onClick={() => move.mutate('apply')}>
                 {t('onboard.apply')}
               </Button>
             ) : null}
             {mayWrite && shown.state === 'applying' ? (
-              <Button disabled={move.isPending} onClick={() => move.mutate('stop')}>
+              <Button disabledFocusable={move.isPending} onClick={() => move.mutate('stop')}>
                 {t('onboard.stop')}
               </Button>
             ) : null}
             {mayWrite && shown.state === 'stopped' ? (
-              <Button appearance="primary" disabled={move.isPending} onClick={() => move.mutate('resume')}>
+              <Button appearance="primary" disabledFocusable={move.isPending} onClick={() => move.mutate('resume')}>
                 {t('onboard.resume')}
               </Button>
             ) : null}
@@ -231,7 +239,9 @@ function One({ importId }: { importId: string }) {
           {move.isError ? <Fault error={move.error} /> : null}
           {shown.failure ? (
             <MessageBar intent="error">
-              <MessageBarBody>{shown.failure}</MessageBarBody>
+              <MessageBarBody>
+                <Told>{shown.failure}</Told>
+              </MessageBarBody>
             </MessageBar>
           ) : null}
           {shown.state === 'planned' ? null : <Progress of={shown} />}
@@ -428,7 +438,7 @@ function Wrong({ of }: { of: Import }) {
         {rows.data.map((row) => (
           <tr key={row.line}>
             <td>{row.line}</td>
-            <td>
+            <td className="what">
               <Told>{row.result ?? row.note}</Told>
               {row.suggestion ? (
                 <>
@@ -462,7 +472,7 @@ function Wrong({ of }: { of: Import }) {
         ))}
       </Table>
       <div className="tools">
-        <Button onClick={send} disabled={uploading.isPending || touched.length === 0}>
+        <Button onClick={send} disabledFocusable={uploading.isPending || touched.length === 0}>
           {t('onboard.sendMended', { count: touched.length })}
         </Button>
       </div>

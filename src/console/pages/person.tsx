@@ -1,8 +1,8 @@
 /** One person: the four steps with evidence, reason and who acts; run them now; what was done, and what the provider sent. */
 import { Badge, Button, Input, Select } from '@fluentui/react-components';
 import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
-import { type ReactNode, useState } from 'react';
-import { Link } from 'wouter';
+import { type ReactNode, useEffect, useState } from 'react';
+import { Link, useLocation } from 'wouter';
 import {
   type AccountUser,
   type BookingPage,
@@ -36,6 +36,12 @@ export function PersonPage({ who }: { who: string }) {
     queryKey: ['person', who],
     queryFn: () => get<Person>(`/people/${encodeURIComponent(who)}`),
   });
+  const [, go] = useLocation();
+  const { personId } = person.data ?? {};
+  useEffect(() => {
+    // An address of a mailbox may change under one's hands; the key does not.
+    if (personId && personId !== who) go(`/people/${personId}`, { replace: true });
+  }, [personId, who, go]);
   return (
     <Whole of={person} title={t('users')}>
       {(found) => <Shown person={found} title={found.displayName ?? found.userName ?? t('users')} />}
@@ -94,10 +100,10 @@ function Shown({ person, title }: { person: Person; title: string }) {
       <div className="tools">
         {mayAct && person.lifecycle === 'wanted' ? (
           <>
-            <Button appearance="primary" disabled={run.isPending} onClick={() => run.mutate(false)}>
+            <Button appearance="primary" disabledFocusable={run.isPending} onClick={() => run.mutate(false)}>
               {t('person.provision')}
             </Button>
-            <Button disabled={run.isPending} onClick={() => run.mutate(true)}>
+            <Button disabledFocusable={run.isPending} onClick={() => run.mutate(true)}>
               {t('person.plan')}
             </Button>
             <Sure
@@ -121,6 +127,7 @@ function Shown({ person, title }: { person: Person; title: string }) {
         <p>
           {t('person.leaves', { time: time(person.leave.since), reason: named('reason', person.leave.cause) })}{' '}
           {heldIn ? <Link href={`/runs/${heldIn.runId}`}>{t('runs.decide')}</Link> : null}{' '}
+          {person.lifecycle === 'held' && runs.isSuccess && !heldIn ? `${t('person.keptText')} ` : ''}
           {canReturn.isError ? <Told>{canReturn.error.message}</Told> : null}
         </p>
       ) : null}
@@ -185,7 +192,9 @@ function Sources({ person: { personId, source }, mayEdit }: { person: Person; ma
                   .map((name) => (
                     <Fact
                       key={name}
-                      name={name === 'externalId' ? name : name === 'email' ? t('email') : t(`fields.${name}`)}
+                      name={
+                        name === 'timeZone' ? t('person.timeZone') : name === 'email' ? t('email') : t(`fields.${name}`)
+                      }
                     >
                       {one[name]}
                     </Fact>
@@ -230,7 +239,9 @@ function Step({ condition }: { condition: Condition }) {
         <p className="muted" style={{ margin: 0 }}>
           {condition.status !== 'true' ? `${t('person.acts', { who: named('owner', condition.owner) })} ` : ''}
           {t('person.checked', { ago: ago(condition.checkedAt) })}
-          {condition.nextCheckAt ? ` ${t('person.nextCheck', { ago: ago(condition.nextCheckAt) })}` : ''}
+          {condition.nextCheckAt && new Date(condition.nextCheckAt) > new Date()
+            ? ` ${t('person.nextCheck', { ago: ago(condition.nextCheckAt) })}`
+            : ''}
         </p>
         {evidence.length > 0 ? (
           <details>
@@ -294,15 +305,21 @@ function Account({ person, mayAct }: { person: Person; mayAct: boolean }) {
   return (
     <section className="card" aria-labelledby="account">
       <h2 id="account">{t('person.account')}</h2>
-      {user.isError ? <Empty>{user.error.message}</Empty> : null}
+      {user.isError ? (
+        <Empty>
+          <Told>{user.error.message}</Told>
+        </Empty>
+      ) : null}
       {user.data ? (
         <dl className="data">
           <dt>{t('users.role')}</dt>
           <dd>{user.data.role}</dd>
           <dt>{t('users.status')}</dt>
-          <dd>{user.data.suspended ? t('person.suspended') : user.data.status}</dd>
+          <dd>{user.data.suspended ? t('person.suspended') : <Told>{user.data.status}</Told>}</dd>
           <dt>{t('users.integrations')}</dt>
-          <dd>{user.data.integrations}</dd>
+          <dd>
+            <Told>{user.data.integrations}</Told>
+          </dd>
           <dt>{t('users.licenses')}</dt>
           <dd>{user.data.licenses.join(', ') || t('none')}</dd>
           <dt>{t('person.timeZone')}</dt>
@@ -415,11 +432,11 @@ function EditUser({ user }: { user: AccountUser }) {
         <Fault error={save.error} />
       ) : null}
       <p className="tools">
-        <Button type="submit" appearance="primary" disabled={save.isPending}>
+        <Button type="submit" appearance="primary" disabledFocusable={save.isPending}>
           {t('save')}
         </Button>
         {isManaged ? (
-          <Button disabled={save.isPending} onClick={() => save.mutate({ to: value, keepByHand: true })}>
+          <Button disabledFocusable={save.isPending} onClick={() => save.mutate({ to: value, keepByHand: true })}>
             {t('person.keep')}
           </Button>
         ) : null}
@@ -444,7 +461,7 @@ function Permissions({ person }: { person: Person }) {
   return (
     <section className="card wide" aria-labelledby="permissions">
       <h2 id="permissions">{t('person.permissions')}</h2>
-      <ul className="plain">
+      <ul className="plain pairs">
         {permissions.data.permissions.map((one) => (
           <li key={one.function} className="between">
             <span>
@@ -486,7 +503,8 @@ function History({ personId }: { personId: string }) {
                 <li key={row.historyId}>
                   <details>
                     <summary>
-                      {time(row.at)} · <strong>{row.action}</strong> <span className="muted">{row.actor}</span>
+                      {time(row.at)} · <strong lang="en">{row.action}</strong>{' '}
+                      <span className="muted">{row.actor}</span>
                     </summary>
                     <Code>{JSON.stringify({ cause: row.cause, before: row.before, after: row.after }, null, 2)}</Code>
                   </details>

@@ -27,7 +27,7 @@ export function Runs() {
     <Page title={t('runs')} lead={t('runs.lead')}>
       {mayDecide ? (
         <div className="tools">
-          <Button appearance="primary" disabled={reconcile.isPending} onClick={() => reconcile.mutate()}>
+          <Button appearance="primary" disabledFocusable={reconcile.isPending} onClick={() => reconcile.mutate()}>
             {t('runs.compare')}
           </Button>
         </div>
@@ -127,7 +127,7 @@ function Removals({ run }: { run: Run }) {
         {decisions.map((how) => (
           <Button
             key={how}
-            disabled={picked.size === 0 || decide.isPending}
+            disabledFocusable={picked.size === 0 || decide.isPending}
             onClick={() => decide.mutate({ how, all: false })}
           >
             {t(how === 'approve' ? 'runs.approvePicked' : 'runs.keepPicked', { count: picked.size })}
@@ -220,7 +220,7 @@ function Differences({ run }: { run: Run }) {
           <>
             <div className="tools">
               {mayDecide && !report.apply && items.some((one) => one.mode === 'correct') ? (
-                <Button appearance="primary" disabled={apply.isPending} onClick={() => apply.mutate()}>
+                <Button appearance="primary" disabledFocusable={apply.isPending} onClick={() => apply.mutate()}>
                   {t('runs.correct')}
                 </Button>
               ) : null}
@@ -309,7 +309,7 @@ function PlanItems({ run }: { run: Run }) {
                           <Button
                             key={how}
                             size="small"
-                            disabled={decide.isPending}
+                            disabledFocusable={decide.isPending}
                             onClick={() => decide.mutate({ how, only: [item.personId] })}
                           >
                             {t(how === 'approve' ? 'runs.take' : 'runs.keep')}

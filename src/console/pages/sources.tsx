@@ -130,7 +130,7 @@ function Tokens() {
                   <br />
                   <span className="muted">
                     {t('tokens.made', { time: time(token.createdAt) })} ·{' '}
-                    {t('tokens.used', { ago: ago(token.lastUsedAt) })}
+                    {token.lastUsedAt ? t('tokens.used', { ago: ago(token.lastUsedAt) }) : t('tokens.unused')}
                     {token.expiresAt ? ` · ${t('tokens.expires', { time: time(token.expiresAt) })}` : ''}
                   </span>
                 </span>
@@ -138,7 +138,7 @@ function Tokens() {
                   {token.source ? (
                     <Button
                       size="small"
-                      disabled={make.isPending}
+                      disabledFocusable={make.isPending}
                       onClick={() =>
                         make.mutate({
                           source: token.source ?? '',
@@ -155,6 +155,7 @@ function Tokens() {
                   <Sure
                     size="small"
                     label={t('tokens.revoke')}
+                    about={`${token.label || token.kind}, ${time(token.createdAt)}`}
                     text={t(token.label.startsWith('USHER_') ? 'tokens.revokeSettings' : 'tokens.revokeSure')}
                     disabled={revoke.isPending}
                     run={() => revoke.mutate(token.tokenId)}
@@ -193,7 +194,7 @@ function Tokens() {
             <Input type="number" min={1} max={3650} value={days} onChange={(_event, data) => setDays(data.value)} />
           </Field>
           <p>
-            <Button type="submit" disabled={make.isPending}>
+            <Button type="submit" disabledFocusable={make.isPending}>
               {t('tokens.make')}
             </Button>
           </p>
@@ -272,7 +273,7 @@ function PolicyCard() {
         />
       </Field>
       <p>
-        <Button disabled={text.trim() === '' || diff.isPending} onClick={() => diff.mutate()}>
+        <Button disabledFocusable={text.trim() === '' || diff.isPending} onClick={() => diff.mutate()}>
           {t('policy.diff')}
         </Button>
       </p>
@@ -285,7 +286,7 @@ function PolicyCard() {
           <ul className="plain">
             {diff.data.items.slice(0, shownPeople).map((item) => (
               <li key={item.personId}>
-                <strong>{item.userName}</strong>: {item.what.join('; ')}
+                <strong>{item.userName}</strong>: <Told>{item.what.join('; ')}</Told>
               </li>
             ))}
           </ul>
@@ -310,11 +311,13 @@ function Faults({ error }: { error: Error }) {
   const faults = error.message.split(' | ');
   if (faults.length < 2) return <Fault error={error} />;
   return (
-    <ul role="alert" lang="en">
-      {faults.map((fault) => (
-        <li key={fault}>{fault}</li>
-      ))}
-    </ul>
+    <div role="alert" lang="en">
+      <ul>
+        {faults.map((fault) => (
+          <li key={fault}>{fault}</li>
+        ))}
+      </ul>
+    </div>
   );
 }
 
@@ -380,7 +383,10 @@ function Administrators() {
       <ul className="plain below">
         {users.data.items.map(({ accountUserId, name, email, status }) => (
           <li key={accountUserId}>
-            {name} <span className="muted">{`${email} · ${status}`}</span>
+            {name}{' '}
+            <span className="muted">
+              {email} · <Told>{status}</Told>
+            </span>
           </li>
         ))}
       </ul>

@@ -93,7 +93,7 @@ function Sheet({ kind }: { kind: string }) {
               ) : null}
               {task.saidBy ? <p className="muted">{t('tasks.said', { by: task.saidBy })}</p> : null}
               {mayWrite ? (
-                <Button disabled={done.isPending} onClick={() => done.mutate(task.taskId)}>
+                <Button disabledFocusable={done.isPending} onClick={() => done.mutate(task.taskId)}>
                   {t('tasks.done')}
                 </Button>
               ) : null}

@@ -103,6 +103,13 @@ export function Users() {
       {picked.size > 0 && mayProvision ? (
         <Bulk key={[...picked].join()} personIds={[...picked]} done={() => setPicked(new Set())} />
       ) : null}
+      <p role="status">
+        {added ? (
+          <Link href={`/people/${added.personId}`}>
+            {t('users.added', { name: added.displayName ?? added.userName })}
+          </Link>
+        ) : null}
+      </p>
       <Asked of={first}>
         {({ total }) => (
           <>
@@ -120,7 +127,7 @@ export function Users() {
             <p className="tools">
               <span className="muted">{t('users.picked', { count: number(picked.size) })}</span>
               {mayProvision && total > 0 && total <= mostPicked && picked.size < total ? (
-                <Button size="small" disabled={pickAll.isPending} onClick={() => pickAll.mutate()}>
+                <Button size="small" disabledFocusable={pickAll.isPending} onClick={() => pickAll.mutate()}>
                   {t('users.pickAll', { count: total })}
                 </Button>
               ) : null}
@@ -128,13 +135,6 @@ export function Users() {
           </>
         )}
       </Asked>
-      <p role="status">
-        {added ? (
-          <Link href={`/people/${added.personId}`}>
-            {t('users.added', { name: added.displayName ?? added.userName })}
-          </Link>
-        ) : null}
-      </p>
       <AddUser open={adding} close={() => setAdding(false)} added={setAdded} />
     </Page>
   );

@@ -27,6 +27,7 @@ const doneBy = (result: ProvisionResult): string =>
 /** Of one person; nothing is done. */
 async function wouldDo(act: Act, person: Person, { t, named }: Words): Promise<string> {
   if (!concerns(act, person)) return t('bulk.nothing', { state: named('lifecycle', person.lifecycle) });
+  const holds = (type: string) => person.conditions.some((one) => one.type === type && one.status === 'true');
   switch (act) {
     case 'provision':
       return (
@@ -37,8 +38,8 @@ async function wouldDo(act: Act, person: Person, { t, named }: Words): Promise<s
       return t('bulk.checkText');
     case 'offboard':
       return t('bulk.offboardText', {
-        licenses: person.licenses.join(', ') || '–',
-        pages: person.bookingPages.join(', ') || '–',
+        licenses: (holds('License') && person.licenses.join(', ')) || '–',
+        pages: (holds('BookingPages') && person.bookingPages.join(', ')) || '–',
       });
     case 'restore':
       await post(`/people/${person.personId}/restore`, { plan: true });
@@ -130,7 +131,7 @@ export function Bulk({ personIds, done }: { personIds: string[]; done(): void })
             {t('users.provision')}
           </Button>
         ) : null}
-        <Button appearance="subtle" disabled={each.isPending} onClick={done}>
+        <Button appearance="subtle" disabledFocusable={each.isPending} onClick={done}>
           {t('users.unpick')}
         </Button>
         {each.isPending ? <span role="status">{t('home.of', { count: at, all: personIds.length })}</span> : null}

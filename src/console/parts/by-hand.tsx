@@ -9,7 +9,16 @@ import { Copy } from './copy.tsx';
 import { Dialog } from './dialog.tsx';
 import { Asked, Code, Fault, Told } from './shown.tsx';
 
-const fields = ['email', 'givenName', 'familyName', 'displayName', 'department', 'title', 'timeZone'] as const;
+const fields = [
+  'email',
+  'givenName',
+  'familyName',
+  'displayName',
+  'department',
+  'title',
+  'timeZone',
+  'externalId',
+] as const;
 type Described = Record<(typeof fields)[number], string>;
 
 const nobody = Object.fromEntries(fields.map((field) => [field, ''])) as Described;
@@ -83,8 +92,8 @@ function Add({ close, added }: { close(): void; added(person: Person): void }) {
             {plan.data ? <Meaning plan={plan.data} /> : null}
             <p className="tools">
               <Button onClick={close}>{t('cancel')}</Button>
-              <Button type="submit" appearance="primary" disabled={plan.isPending || add.isPending}>
-                {isClear ? t('users.addIt') : t('users.next')}
+              <Button type="submit" appearance="primary" disabledFocusable={plan.isPending || add.isPending}>
+                {isClear ? t(plan.data?.kind === 'known' ? 'users.join' : 'users.addIt') : t('users.next')}
               </Button>
             </p>
           </form>
@@ -163,6 +172,7 @@ function Edit({ personId, said, close }: { personId: string; said: Said; close()
       close();
     },
   });
+  const wouldLeave = save.error instanceof Problem && save.error.code === 'would_leave';
   return (
     <form
       onSubmit={(event) => {
@@ -177,17 +187,18 @@ function Edit({ personId, said, close }: { personId: string; said: Said; close()
           save.reset();
         }}
       />
-      {save.isError ? <Fault error={save.error} /> : null}
+      {wouldLeave ? <p role="alert">{t('person.wouldLeave')}</p> : save.isError ? <Fault error={save.error} /> : null}
       <p className="tools">
         <Button onClick={close}>{t('cancel')}</Button>
-        <Button type="submit" appearance="primary" disabled={save.isPending}>
-          {t('save')}
-        </Button>
-        {save.error instanceof Problem && save.error.code === 'would_leave' ? (
-          <Button disabled={save.isPending} onClick={() => save.mutate(true)}>
+        {wouldLeave ? (
+          <Button disabledFocusable={save.isPending} onClick={() => save.mutate(true)}>
             {t('person.mayLeave')}
           </Button>
-        ) : null}
+        ) : (
+          <Button type="submit" appearance="primary" disabledFocusable={save.isPending}>
+            {t('save')}
+          </Button>
+        )}
       </p>
     </form>
   );

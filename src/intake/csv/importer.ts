@@ -161,12 +161,14 @@ export function openImporter(parts: ImporterParts) {
     const read = rows.map(({ line, cells, fault }) => {
       const { fields, faults } = readRow(cells as Partial<Record<PeopleColumn, string>>);
       if (fault) faults.push({ column: 'row', reason: fault, suggestion: null });
+      const keys: string[] = [];
       for (const key of [
         fields.userName && `userName ${foldAddress(fields.userName)}`,
         fields.externalId && `externalId ${fields.externalId}`,
         fields.email && `email ${foldAddress(fields.email)}`,
       ]) {
         if (!key) continue;
+        keys.push(key);
         const twin = seen.get(key);
         if (twin !== undefined)
           faults.push({
@@ -174,8 +176,9 @@ export function openImporter(parts: ImporterParts) {
             reason: `${key.split(' ')[0]} stands in line ${twin} already`,
             suggestion: null,
           });
-        else seen.set(key, line);
       }
+      // A row that is not taken is in nobody's way.
+      if (faults.length === 0) for (const key of keys) seen.set(key, line);
       const user = userFromFields(mergedFields({}, fields), { source, resourceId: newId(), activeSince: parts.now() });
       return { line, cells, fields, faults, user };
     });
