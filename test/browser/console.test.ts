@@ -383,7 +383,31 @@ describe('signed in with the admin token', () => {
     await focus(/^What would be done\?$/);
     await page.keyboard.press('Enter');
     await page.getByRole('status', { name: 'What was done' }).waitFor();
+    // A question that is not answered gives the focus back; so does what goes away by what was done with it.
+    const focused = () => page.evaluate<string>("document.activeElement?.textContent ?? ''");
+    await focus(/^Offboard …$/);
+    await page.keyboard.press('Enter');
+    await page.getByRole('alertdialog').waitFor();
+    await page.keyboard.press('Escape');
+    await page.getByRole('alertdialog').waitFor({ state: 'detached' });
+    expect(await focused()).toBe('Offboard …');
+    await page.goto('/users');
+    await page.getByRole('checkbox', { name: 'Choose Ana Ruiz' }).check();
+    const unpick = page.getByRole('button', { name: 'Choose nobody' });
+    await unpick.focus();
+    await page.keyboard.press('Enter');
+    await unpick.waitFor({ state: 'detached' });
+    expect(await page.evaluate('document.activeElement !== document.body')).toBe(true);
   }, 60_000);
+
+  test('a wrong address is none, and leads back', async () => {
+    const answer = await page.goto('/nowhere/at/all');
+    expect(answer?.status()).toBe(404);
+    await heading('There is nothing here').waitFor();
+    await page.getByRole('link', { name: 'Home' }).click();
+    await page.getByRole('heading', { level: 1, name: 'Home' }).waitFor();
+    expect((await fetch(`${usher.address}/nowhere`)).headers.get('content-type')).toContain('application/problem+json');
+  });
 
   test('whoever signs out in one tab is signed out in the other, and is not kept guessing', async () => {
     const one = await openPage(browser, usher);

@@ -193,6 +193,17 @@ describe('a table', () => {
     });
   });
 
+  test('a row that is not taken is in nobody’s way', async () => {
+    const made = (await send('email,active\nway@contoso.com,perhaps\nway@contoso.com,yes\nway@contoso.com,yes\n')).body;
+    expect((await rowsOf(made.importId)).map(({ kind, note }: { kind: string; note: string }) => [kind, note])).toEqual(
+      [
+        ['faulty', 'active: «perhaps» is neither true nor false'],
+        ['new', null],
+        ['faulty', expect.stringContaining('stands in line 3 already')],
+      ],
+    );
+  });
+
   test('only a plan can be applied, once, and only a running one stopped', async () => {
     const made = (await send('email\nonce@contoso.com\n')).body;
     expect((await usher.api('POST', `/imports/${made.importId}/stop`)).body.code).toBe('account_refused');
