@@ -374,7 +374,10 @@ export function showPerson(shown: ShownPerson, policy: Policy) {
         type,
         status: condition.status,
         reason: condition.reason,
-        message: condition.message,
+        message:
+          type === 'Delegation' && policy.delegation === 'ignored' && condition.status === 'unknown'
+            ? 'The policy does not look at delegations (delegation: ignored).'
+            : condition.message,
         owner: condition.owner,
         generation: condition.generation,
         evidence: condition.evidence,

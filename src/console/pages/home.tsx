@@ -75,6 +75,9 @@ function Readiness({ summary }: { summary: Summary }) {
           <li>
             <Link href="/sources">{t('home.beginScim')}</Link>
           </li>
+          <li>
+            <Link href="/users">{t('home.beginHand')}</Link>
+          </li>
         </ul>
       </section>
     );

@@ -237,7 +237,9 @@ function Step({ condition }: { condition: Condition }) {
           <Told>{condition.message}</Told>
         </p>
         <p className="muted" style={{ margin: 0 }}>
-          {condition.status !== 'true' ? `${t('person.acts', { who: named('owner', condition.owner) })} ` : ''}
+          {condition.status !== 'true' && condition.owner !== 'nobody'
+            ? `${t('person.acts', { who: named('owner', condition.owner) })} `
+            : ''}
           {t('person.checked', { ago: ago(condition.checkedAt) })}
           {condition.nextCheckAt && new Date(condition.nextCheckAt) > new Date()
             ? ` ${t('person.nextCheck', { ago: ago(condition.nextCheckAt) })}`

@@ -70,6 +70,7 @@ export const de: Record<Key, string> = {
   'home.wanted': 'Gewünscht',
   'home.way': 'Was noch fehlt',
   'home.health': 'Verbindungen',
+  'home.beginHand': 'Jemanden von Hand hinzufügen',
   instructions: 'Was diese Person in Outlook tun kann',
   'instructions.mail': 'E-Mail schreiben',
   'instructions.subject': 'Bitte delegieren Sie Ihren Kalender',

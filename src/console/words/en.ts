@@ -69,6 +69,7 @@ export const en = {
   'home.wanted': 'Wanted',
   'home.way': 'What is in the way',
   'home.health': 'Connections',
+  'home.beginHand': 'Add somebody by hand',
   instructions: 'What this person can do in Outlook',
   'instructions.mail': 'Write a mail',
   'instructions.subject': 'Please delegate your calendar',
