@@ -67,6 +67,7 @@ describe('signed in with the admin token', () => {
   test('the first screen of an empty installation says how to begin', async () => {
     await heading('Nobody is here yet').waitFor();
     await page.getByRole('link', { name: 'Onboard people from a table' }).waitFor();
+    await page.getByRole('link', { name: 'Add somebody by hand' }).waitFor();
     const health = page.getByRole('region', { name: 'Connections' });
     await health.getByText('not permitted: Calendars.ReadWrite').waitFor();
     await health.getByText('Set USHER_SMTP_URL and USHER_MAIL_FROM').waitFor();

@@ -66,6 +66,15 @@ describe('without a valid token', () => {
     expect(answer.body).toMatchObject({ code: 'unauthorized', status: 401 });
   });
 
+  test('the only admin token is not revoked: nobody could administer any more', async () => {
+    const { items } = (await usher.api('GET', '/tokens')).body;
+    const admin = items.find((token: { kind: string }) => token.kind === 'admin');
+    const refused = await usher.api('DELETE', `/tokens/${admin.tokenId}`);
+    expect(refused.status).toBe(409);
+    expect(refused.body.detail).toContain('the only admin token');
+    expect((await usher.api('GET', '/tokens')).status).toBe(200);
+  });
+
   test('a revoked token is dead at once', async () => {
     const made = (await usher.api('POST', '/tokens', { source: 'scim', label: 'to be revoked' })).body;
     const mine = () => bare({ authorization: `Bearer ${made.token}` });
