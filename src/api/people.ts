@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { AccountAdministration } from '../administration.ts';
 import { conditionTypes, readiness, reasons } from '../domain/conditions.ts';
-import { textColumns } from '../domain/csv-people.ts';
+import { type Described, textColumns } from '../domain/csv-people.ts';
 import { type DirectoryUser, lifecycles } from '../domain/person.ts';
 import type { Policy } from '../domain/policy.ts';
 import { text as plainText } from '../domain/user-settings.ts';
@@ -10,11 +10,6 @@ import { UsherError } from '../errors.ts';
 import type { AdminStore, Cause, HistoryRow, Provision, SchedulingAccount, ShownPerson, WakeUps } from '../ports.ts';
 import { type Route, route } from './route.ts';
 import * as shapes from './shapes.ts';
-
-/** What somebody says of a person by hand; null clears. */
-type Described = Partial<
-  Record<(typeof textColumns)[number], string | null> & Record<'licenses' | 'bookingPages', string[] | null>
->;
 
 /** People whom an administrator adds, changes and takes back; the port of `intake`. */
 export interface PeopleByHand {

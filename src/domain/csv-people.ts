@@ -56,6 +56,11 @@ export const textColumns = [
   'role',
 ] as const satisfies PeopleColumn[];
 
+/** The same of one person, by hand: the lists are lists; null clears. */
+export type Described = Partial<
+  Record<(typeof textColumns)[number], string | null> & Record<'licenses' | 'bookingPages', string[] | null>
+>;
+
 const guid = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/i;
 const longest = 320;
 

@@ -30,12 +30,8 @@ export interface Wanted {
 type Known = Pick<Person, 'lifecycle' | 'wish' | 'leave' | 'leavingSince'>;
 
 export function wishFor(users: DirectoryUser[], policy: Policy, before: Known | null): Wanted {
-  const order = new Map(policy.sources.map((source, index) => [source.name, index]));
-  const sorted = [...users].sort(
-    (a, b) =>
-      (order.get(a.source) ?? 999) - (order.get(b.source) ?? 999) || a.activeSince.getTime() - b.activeSince.getTime(),
-  );
-  const first = sorted.find((user) => !isSupersededTombstone(user, sorted));
+  const sorted = inOrder(users, policy);
+  const first = speaker(users, policy);
   if (!first)
     return leaver(before, { cause: 'deleted', source: users[0]?.source ?? 'unknown', witness: 'explicit_request' });
   if (first.deletedAt) return leaver(before, { cause: 'deleted', source: first.source, witness: 'explicit_request' });
@@ -60,6 +56,20 @@ export function wishFor(users: DirectoryUser[], policy: Policy, before: Known | 
   return before && keeps(before, wanted, policy)
     ? { ...wanted, wish: refreshed(before.wish, first, attached, policy) }
     : wanted;
+}
+
+/** In the order of the policy's sources; of one source, whoever came first. */
+export function inOrder(users: DirectoryUser[], policy: Policy): DirectoryUser[] {
+  const order = new Map(policy.sources.map((source, index) => [source.name, index]));
+  return [...users].sort(
+    (a, b) =>
+      (order.get(a.source) ?? 999) - (order.get(b.source) ?? 999) || a.activeSince.getTime() - b.activeSince.getTime(),
+  );
+}
+
+/** Whose word counts of a person: active, inactive or deleted. */
+export function speaker(users: DirectoryUser[], policy: Policy): DirectoryUser | undefined {
+  return inOrder(users, policy).find((user) => !isSupersededTombstone(user, users));
 }
 
 /** An admin's «offboard» stands against a source that merely goes on saying "active"; a source that brings the person in anew ends it. */

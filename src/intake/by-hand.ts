@@ -2,10 +2,11 @@
  * People whom an administrator adds, changes and takes back by hand. They are people of a source like any other: the rules of the policy apply to them, and
  * another source may join them later.
  */
-import { type Cells, type CsvFields, readRow, userFromFields } from '../domain/csv-people.ts';
+import { type Cells, type CsvFields, type Described, readRow, userFromFields } from '../domain/csv-people.ts';
 import type { RowKind } from '../domain/import-plan.ts';
 import type { DirectoryUser, Person, Wish } from '../domain/person.ts';
-import type { Policy, Source } from '../domain/policy.ts';
+import type { Policy } from '../domain/policy.ts';
+import { speaker } from '../domain/wish.ts';
 import { UsherError } from '../errors.ts';
 import { newId } from '../ids.ts';
 import type {
@@ -18,7 +19,7 @@ import type {
   SchedulingAccount,
 } from '../ports.ts';
 import { decideRow, faultOfWish, isSame, whyNotWanted } from './decide-row.ts';
-import { changedBy, changeFor, type Hints, type Intake, mustNotPause } from './record-change.ts';
+import { changedBy, changeFor, type Hints, type Intake, mustNotPause, sourceOf } from './record-change.ts';
 
 export interface ByHandParts {
   store: IntakeStore & Pick<ImportStore, 'rowSights'> & PolicyStore & Pick<AccessStore, 'touch' | 'sources'>;
@@ -29,12 +30,6 @@ export interface ByHandParts {
   now: () => Date;
 }
 
-/** Cells as in a table; the lists are lists. */
-export type Described = Partial<
-  Record<Exclude<keyof Cells, 'active' | 'licenses' | 'bookingPages'>, string | null> &
-    Record<'licenses' | 'bookingPages', string[] | null>
->;
-
 /** What adding somebody would mean. Only `new` and `known` can be added. */
 export interface ByHandPlan {
   kind: RowKind;
@@ -44,24 +39,13 @@ export interface ByHandPlan {
   wish: Pick<Wish, 'licenses' | 'bookingPages' | 'role'> | null;
 }
 
-/** The source of people who are added by hand. Throws what to add to the policy where there is none. */
-function consoleSource(policy: Policy): Source {
-  const source = policy.sources.find((entry) => entry.kind === 'console');
-  if (!source)
-    throw new UsherError(
-      'invalid_value',
-      'The policy has no source for people who are added by hand. Add one, with the domains whose people it may know by e-mail: sources: [..., { name: console, kind: console, domains: [contoso.com] }].',
-    );
-  return source;
-}
-
 export type ByHand = ReturnType<typeof openByHand>;
 
 export function openByHand({ store, intake, account, policy, hints, now }: ByHandParts) {
   const { namesInParts } = account.capabilities;
 
   async function look(described: Described) {
-    const source = consoleSource(policy);
+    const source = sourceOf('console', policy);
     const fields = fieldsOf(described);
     const user = userFromFields({ ...fields }, { source: source.name, resourceId: newId(), activeSince: now() });
     const [sight] = await store.rowSights([user]);
@@ -119,8 +103,8 @@ export function openByHand({ store, intake, account, policy, hints, now }: ByHan
     // Whom a changed policy would take something from, and nobody decided yet, keeps it further.
     const keeps = person.wish?.keptUnder === policy.version;
     const before: Person = { ...person, leave: null, ...(keeps ? { lifecycle: 'wanted' } : {}) };
-    const kinds = new Map(policy.sources.map(({ name, kind }) => [name, kind]));
-    const own = users.find(({ source, deletedAt, active }) => kinds.get(source) === 'console' && !deletedAt && active);
+    const byHand = policy.sources.find(({ kind }) => kind === 'console')?.name;
+    const own = users.find(({ source, deletedAt, active }) => source === byHand && !deletedAt && active);
     // As the sources say; else, by an administrator's word: the one who was added by hand speaks from now on.
     for (const activeAgain of own ? [null, own.resourceId] : [null]) {
       const spoken = users.map((user) => (user.resourceId === activeAgain ? { ...user, activeSince: now() } : user));
@@ -151,16 +135,13 @@ export function openByHand({ store, intake, account, policy, hints, now }: ByHan
      * `mayLeave`: also where no rule matches any more, so that they leave.
      */
     async change(personId: string, changes: Described, mayLeave: boolean, cause: Cause): Promise<void> {
-      const source = consoleSource(policy);
+      const source = sourceOf('console', policy);
       await mustNotPause(store, source.name);
-      const all = await knownPerson(personId);
-      const place = (user: DirectoryUser) => policy.sources.findIndex(({ name }) => name === user.source);
-      const live = all.users.filter((user) => !user.deletedAt).sort((a, b) => place(a) - place(b));
-      const own = live[0];
-      if (own?.source !== source.name)
+      const own = speaker((await knownPerson(personId)).users, policy);
+      if (!own || own.deletedAt || own.source !== source.name)
         throw new UsherError(
           'conflict',
-          `What is known of this person comes from ${own?.source ?? 'a source that deleted them'}; it is changed there.`,
+          `What is known of this person comes from ${own?.source ?? 'nowhere any more'}; it is changed there.`,
         );
       const edited = (resource: Record<string, unknown>) => {
         const { active, ...before } = resource;
@@ -168,14 +149,14 @@ export function openByHand({ store, intake, account, policy, hints, now }: ByHan
         if (changes.email && before.userName === before.email) delete before.userName;
         const fields = fieldsOf({ ...(before as Described), ...changes });
         const after: Record<string, unknown> = { ...fields, ...(active === undefined ? {} : { active }) };
-        return { resource: after, user: userFromFields(after, { ...own, activeSince: own.activeSince }) };
+        return { resource: after, user: userFromFields(after, own) };
       };
       const stored = await store.findUserForChange(source.name, own.resourceId);
       if (stored) await mustBeNobodyElses(edited(stored.stored.resource).user, personId);
       const done = await intake.change(
         source.name,
         own.resourceId,
-        (before) => {
+        (before, all) => {
           const { resource, user } = edited(before.resource);
           if (isSame(resource, before.resource)) return 'unchanged';
           const change = changedBy(all, user, policy, now());

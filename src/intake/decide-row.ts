@@ -6,6 +6,7 @@ import { type CsvFields, mergedFields, unusedCells, userFromFields } from '../do
 import type { RowKind } from '../domain/import-plan.ts';
 import type { DirectoryUser, Wish } from '../domain/person.ts';
 import type { Policy, Source } from '../domain/policy.ts';
+import { speaker } from '../domain/wish.ts';
 import type { ImportRow, RowSight } from '../ports.ts';
 import { changedBy, changeFor } from './record-change.ts';
 
@@ -130,13 +131,12 @@ export function faultOfWish(wish: Wish | null, lifecycle: string, namesInParts: 
 
 /** Why nobody wants somebody: which source, or the policy; and who mends it. */
 export function whyNotWanted(users: DirectoryUser[], policy: Policy): string {
-  const place = (user: DirectoryUser) => policy.sources.findIndex(({ name }) => name === user.source);
-  const first = [...users].sort((a, b) => place(a) - place(b)).find((user) => user.deletedAt || !user.active);
-  if (users.every((user) => user.deletedAt))
+  const first = speaker(users, policy);
+  if (!first || users.every((user) => user.deletedAt))
     return 'Every source deleted this person. Whoever has them in their directory sends them again, or an administrator adds them by hand.';
-  if (first?.deletedAt)
+  if (first.deletedAt)
     return `Source ${first.source} deleted this person. The administrator of that directory sends them again, or one adds them by hand.`;
-  if (first)
+  if (!first.active)
     return `Source ${first.source} says that this person is not active. The administrator of that directory makes them active again.`;
   return 'No rule of the policy matches this person. An operator changes the policy, or what the source says of them.';
 }

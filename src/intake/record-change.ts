@@ -6,8 +6,8 @@
 import { type Candidate, correlate } from '../domain/correlate.ts';
 import type { Step } from '../domain/next-steps.ts';
 import { type DirectoryUser, type Person, wishChanged } from '../domain/person.ts';
-import type { Policy } from '../domain/policy.ts';
-import { wishFor } from '../domain/wish.ts';
+import type { Policy, Source } from '../domain/policy.ts';
+import { inOrder, wishFor } from '../domain/wish.ts';
 import { UsherError } from '../errors.ts';
 import { newId } from '../ids.ts';
 import type {
@@ -31,6 +31,12 @@ export interface IntakeParts {
   /** True while only one source can write: then nobody else can send the same human at the same moment. */
   oneSource: boolean;
 }
+
+/** What a user becomes, from what they are; `all`: with everything known of the person. */
+export type Edit = (
+  before: StoredUser,
+  all: PersonWithSources,
+) => { user: DirectoryUser; resource: Record<string, unknown> } | 'unchanged';
 
 export type Intake = ReturnType<typeof openIntake>;
 
@@ -73,12 +79,7 @@ export function openIntake(parts: IntakeParts) {
     },
 
     /** Reads, lets `edit` say what it becomes, and writes if nobody else did meanwhile; null when there is no such user. */
-    async change(
-      source: string,
-      resourceId: string,
-      edit: (before: StoredUser) => { user: DirectoryUser; resource: Record<string, unknown> } | 'unchanged',
-      cause: Cause,
-    ): Promise<StoredUser | null> {
+    async change(source: string, resourceId: string, edit: Edit, cause: Cause): Promise<StoredUser | null> {
       return oneByOne(resourceId, () => changeOnce(source, resourceId, edit, cause));
     },
 
@@ -92,17 +93,12 @@ export function openIntake(parts: IntakeParts) {
     },
   };
 
-  async function changeOnce(
-    source: string,
-    resourceId: string,
-    edit: (before: StoredUser) => { user: DirectoryUser; resource: Record<string, unknown> } | 'unchanged',
-    cause: Cause,
-  ): Promise<StoredUser | null> {
+  async function changeOnce(source: string, resourceId: string, edit: Edit, cause: Cause): Promise<StoredUser | null> {
     for (let tries = 1; tries <= mostTries; tries++) {
       const found = await store.findUserForChange(source, resourceId);
       if (!found) return null;
       const { stored, all } = found;
-      const edited = edit(stored);
+      const edited = edit(stored, all);
       if (edited === 'unchanged') return stored;
       const change = changedBy(all, edited.user, policy, parts.now());
       const written = await store.updateUser(
@@ -231,8 +227,7 @@ export function withoutUser(all: PersonWithSources, resourceId: string, policy: 
 
 /** Lists show a person by the first source that holds them. */
 function shownAs(users: DirectoryUser[], policy: Policy, own: DirectoryUser): ShownAs {
-  const place = (user: DirectoryUser) => policy.sources.findIndex((source) => source.name === user.source);
-  const first = users.filter((user) => !user.deletedAt).sort((a, b) => place(a) - place(b))[0] ?? own;
+  const first = inOrder(users, policy).find((user) => !user.deletedAt) ?? own;
   return {
     source: first.source,
     externalId: first.externalId,
@@ -250,6 +245,19 @@ function turned(after: DirectoryUser, before: DirectoryUser, now: Date): Directo
     groups: before.groups,
     activeSince: after.active && (!before.active || before.deletedAt !== null) ? now : before.activeSince,
   };
+}
+
+const brought = { csv: 'tables', console: 'people who are added by hand' };
+
+/** The source of what somebody brings. Throws what to add to the policy where there is none. */
+export function sourceOf(kind: keyof typeof brought, policy: Policy): Source {
+  const source = policy.sources.find((entry) => entry.kind === kind);
+  if (!source)
+    throw new UsherError(
+      'invalid_value',
+      `The policy has no source for ${brought[kind]}. Add one, with the domains whose people it may know by e-mail: sources: [..., { name: ${kind}, kind: ${kind}, domains: [contoso.com] }].`,
+    );
+  return source;
 }
 
 /** Throws `source_paused` where somebody paused the source. */

@@ -30,7 +30,15 @@ import type {
   SchedulingAccount,
 } from '../../ports.ts';
 import { type DecideBy, decideRow, isSame, notUsed } from '../decide-row.ts';
-import { changedBy, changeFor, decideCreate, difference, type Hints, mustNotPause } from '../record-change.ts';
+import {
+  changedBy,
+  changeFor,
+  decideCreate,
+  difference,
+  type Hints,
+  mustNotPause,
+  sourceOf,
+} from '../record-change.ts';
 
 export interface ImporterParts {
   store: ImportStore & IntakeStore & Pick<AccessStore, 'touch' | 'sources'>;
@@ -55,17 +63,6 @@ interface RawRow {
   fault: string | undefined;
 }
 
-/** The source that tables come by. Throws what to add to the policy where there is none. */
-export function csvSource(policy: Policy): Policy['sources'][number] {
-  const source = policy.sources.find((entry) => entry.kind === 'csv');
-  if (!source)
-    throw new UsherError(
-      'invalid_value',
-      'The policy has no source for tables. Add one, with the domains whose people it may know by e-mail: sources: [..., { name: csv, kind: csv, domains: [contoso.com] }].',
-    );
-  return source;
-}
-
 export type Importer = ReturnType<typeof openImporter>;
 
 export function openImporter(parts: ImporterParts) {
@@ -73,7 +70,7 @@ export function openImporter(parts: ImporterParts) {
   return {
     /** Reads the whole table into a plan; nothing else is written. */
     async plan(name: string, bytes: AsyncIterable<Buffer>, by: string): Promise<Import> {
-      const source = csvSource(policy);
+      const source = sourceOf('csv', policy);
       await mustNotPause(store, source.name);
       const importId = await store.beginImport(source.name, name, policy.version, by);
       try {
@@ -154,7 +151,7 @@ export function openImporter(parts: ImporterParts) {
   async function planRows(source: string, rows: RawRow[], seen: Map<string, number>): Promise<NewRow[]> {
     const by: DecideBy = {
       policy,
-      source: csvSource(policy),
+      source: sourceOf('csv', policy),
       namesInParts: parts.account.capabilities.namesInParts,
       now: parts.now,
     };
