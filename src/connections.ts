@@ -1,6 +1,7 @@
 /** What the console shows of the outside: each connection looked at by itself, at most every few seconds however many look. */
 import type { Connections, Health } from './api/operations.ts';
 import type { Config } from './config.ts';
+import { withoutSecret } from './domain/alerts.ts';
 import { asUsherError } from './errors.ts';
 import type { GraphClient } from './graph/client.ts';
 import { consentLink, permissionsWanted, tryPermissions } from './graph/permissions.ts';
@@ -97,9 +98,6 @@ async function look({ config, store, wakeUps, graph, mailer }: ConnectionParts):
     ],
   };
 }
-
-/** Addresses of chat systems hold their secret in the path. */
-const withoutSecret = (address: string): string => `${new URL(address).origin}/…`;
 
 type Tenant = Pick<NonNullable<Connections['graph']>, 'permissions' | 'trouble'>;
 

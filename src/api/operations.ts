@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { type Access, hashToken, newToken } from '../access.ts';
 import { csvLine } from '../csv.ts';
+import { withoutSecret } from '../domain/alerts.ts';
 import type { Policy } from '../domain/policy.ts';
 import { mayDo } from '../domain/roles.ts';
 import { UsherError } from '../errors.ts';
@@ -429,10 +430,9 @@ export function operationRoutes({
       },
       async handle({ caller }) {
         const { webhook } = policy.alerts;
-        // Its address may hold a secret, which whoever only reads need not know.
         if (!webhook || mayDo(caller.asker, 'sources.manage').allowed)
           return { body: { version: policy.version, policy, text: policies.text } };
-        const hidden = `${new URL(webhook).origin}/…`;
+        const hidden = withoutSecret(webhook);
         return {
           body: {
             version: policy.version,

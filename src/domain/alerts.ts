@@ -30,6 +30,9 @@ export function alertLetter(
   };
 }
 
+/** The webhook's address for whoever only reads: those of chat systems hold their secret in the path. */
+export const withoutSecret = (address: string): string => `${new URL(address).origin}/…`;
+
 /** `type` and `data` as in the Standard Webhooks specification; the id and the time are headers of the post. */
 export function alertPost(event: AlertEvent, alert: { key: string; kind: string; message: string } | null): string {
   return JSON.stringify({ type: event === 'heartbeat' ? 'heartbeat' : `alert.${event}`, data: alert ?? {} });

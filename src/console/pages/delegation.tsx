@@ -3,6 +3,7 @@ import { Button } from '@fluentui/react-components';
 import { keepPreviousData, useInfiniteQuery, useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import { Link } from 'wouter';
+import { mendedByGrant } from '../../domain/delegation.ts';
 import { type DelegationReport, get, post, query } from '../api.ts';
 import { Copy } from '../parts/copy.tsx';
 import { useMay } from '../parts/session.ts';
@@ -11,8 +12,6 @@ import { Sure } from '../parts/sure.tsx';
 import { Table } from '../parts/table.tsx';
 import { useWords } from '../words/index.tsx';
 
-/** What an Exchange admin's script can mend. */
-const scripted = ['not_delegated', 'shared_not_delegated', 'role_too_low'];
 const pageSize = 100;
 
 export function Delegation() {
@@ -75,7 +74,7 @@ export function Delegation() {
               </div>
               {check.isError ? <Fault error={check.error} /> : null}
               {mayCheck && assistedGrant?.enabled ? <Grant {...assistedGrant} /> : null}
-              {scripted.some((name) => byReason[name] && (reason === null || reason === name)) ? (
+              {mendedByGrant.some((name) => byReason[name] && (reason === null || reason === name)) ? (
                 <Script key={reason} reason={reason} />
               ) : null}
               <Table

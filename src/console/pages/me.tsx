@@ -2,6 +2,7 @@
 import { Button, Checkbox, Field, Input, Select } from '@fluentui/react-components';
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
+import { mendedByGrant } from '../../domain/delegation.ts';
 import { type AccountUser, type BookingPage, type Condition, call, get, type Listed, query } from '../api.ts';
 import { Steps } from '../parts/instructions.tsx';
 import { useSession } from '../parts/session.ts';
@@ -102,7 +103,7 @@ function CalendarCard({ id }: { id: string }) {
 function Calendar({ of: { condition, message } }: { of: Connection }) {
   const { t, named } = useWords();
   const status = condition?.status ?? 'unknown';
-  const isTheirs = ['not_delegated', 'shared_not_delegated', 'role_too_low'].includes(condition?.reason ?? '');
+  const isTheirs = mendedByGrant.some((reason) => reason === condition?.reason);
   return (
     <>
       <Mark status={status} label={t(status === 'true' ? 'yes' : status === 'false' ? 'no' : 'unknown')} />{' '}
