@@ -175,7 +175,11 @@ export function adminStore({ pool, kysely }: Database): AdminStore {
         pool,
         {
           name: 'readiness-by-day',
-          text: `select to_char(day, 'YYYY-MM-DD') as day, people, ready from readiness where day > current_date - $1::integer order by day`,
+          // Today as it is now, not as the last minute found it.
+          text: `select to_char(day, 'YYYY-MM-DD') as day, people, ready from (
+                   select day, people, ready from readiness where day > current_date - $1::integer and day < current_date
+                   union all select current_date, (count(*) filter (where lifecycle = 'wanted'))::integer, (count(*) filter (where ready))::integer from people) d
+                 order by 1`,
         },
         [days],
       );

@@ -376,6 +376,11 @@ describe.each(backendNames)('the store on %s', (backend) => {
     expect(await store.readinessByDay(30)).toHaveLength(1);
     expect(today?.people).toBe((before[0]?.people ?? 0) + 1);
     expect(today?.day).toMatch(/^\d{4}-\d{2}-\d{2}$/);
+    // What was written down of a day stays; the day that goes on is as it is now.
+    await database.pool.query('update readiness set day = day - 1');
+    await create();
+    const days = await store.readinessByDay(30);
+    expect(days.map(({ people }) => people)).toEqual([today?.people, (today?.people ?? 0) + 1]);
   });
 
   test('what was done and not told is kept until a settlement tells it; what came after the telling stays', async () => {

@@ -34,7 +34,7 @@ export function Home() {
             <SourcesCard />
             <Waiting />
             <HealthCard />
-            <Days summary={counts} />
+            <Days />
           </div>
         )}
       </Asked>
@@ -273,7 +273,7 @@ function HealthCard() {
 }
 
 /** Thirty days in a picture; the table below it says the same to whoever does not see it. */
-function Days({ summary }: { summary: Summary }) {
+function Days() {
   const { t, language } = useWords();
   const days = useQuery({ queryKey: ['summary', 'days'], queryFn: () => get<Items<ReadinessDay>>('/summary/days') });
   const day = new Intl.DateTimeFormat(language, { day: 'numeric', month: 'short', timeZone: 'UTC' });
@@ -281,11 +281,8 @@ function Days({ summary }: { summary: Summary }) {
     <section className="card wide" aria-labelledby="days">
       <h2 id="days">{t('home.days')}</h2>
       <Asked of={days}>
-        {({ items: kept }) => {
-          // Today is as it is now, whatever was written down of it.
-          const now = { people: summary.lifecycles.wanted ?? 0, ready: summary.ready };
-          const items = kept.map((row, index) => (index === kept.length - 1 ? { ...row, ...now } : row));
-          if (items.length === 0) return <Empty>{t('home.noDays')}</Empty>;
+        {({ items }) => {
+          if (items.every(({ people }) => people === 0)) return <Empty>{t('home.noDays')}</Empty>;
           const most = Math.max(1, ...items.map(({ people }) => people));
           const step = 600 / 30;
           return (
