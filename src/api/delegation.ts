@@ -1,7 +1,7 @@
 /** `/api/v1/delegation`: who is not delegated and why, the script that mends it, and "look again now". */
 import { z } from 'zod';
 import { csvLine } from '../csv.ts';
-import { reasons } from '../domain/conditions.ts';
+import { countsByReason, reasons } from '../domain/conditions.ts';
 import { mayGrant, mendedByGrant } from '../domain/delegation.ts';
 import { delegationHelp, helpLanguages } from '../domain/delegation-help.ts';
 import { delegationScript } from '../domain/delegation-script.ts';
@@ -101,9 +101,7 @@ export function delegationRoutes({ store, wakeUps, policy, now, findOne }: Deleg
             store.people({ lifecycle: 'wanted', condition: 'Delegation', reason, limit, offset }),
             store.summary(),
           ]);
-          const { false: no = {}, unknown = {} } = conditions.Delegation ?? {};
-          const byReason: Record<string, number> = { ...no };
-          for (const [name, count] of Object.entries(unknown)) byReason[name] = (byReason[name] ?? 0) + count;
+          const byReason = countsByReason(conditions.Delegation ?? { false: {}, unknown: {} });
           return { body: { ...head, total: page.total, byReason, items: page.items.map(row) } };
         }
         const items: ReturnType<typeof row>[] = [];
@@ -145,7 +143,7 @@ export function delegationRoutes({ store, wakeUps, policy, now, findOne }: Deleg
       summary: 'What a person can do in Outlook',
       operation: 'delegation.read',
       query: instructionsQuery,
-      answers: { 200: { description: 'The ways.', schema: z.looseObject({ dedicatedMailbox: z.string() }) } },
+      answers: { 200: { description: 'The ways.', schema: shapes.delegationWays } },
       async handle({ query: { language } }) {
         if (!policy.dedicatedMailbox) throw new UsherError('invalid_value', 'The policy names no dedicatedMailbox.');
         return {

@@ -104,6 +104,16 @@ export function readiness(
   return { ready: true, reason: null };
 }
 
+/** Why a condition does not hold, counted: one reason may leave some unknown and others false. */
+export function countsByReason(counts: {
+  false: Record<string, number>;
+  unknown: Record<string, number>;
+}): Record<string, number> {
+  const byReason = { ...counts.false };
+  for (const [reason, count] of Object.entries(counts.unknown)) byReason[reason] = (byReason[reason] ?? 0) + count;
+  return byReason;
+}
+
 /** How long a verdict stands before somebody looks again, in seconds. Ready people are looked at once a day, blocked ones hourly. */
 const recheckSeconds = { true: 24 * 3600, false: 3600, unknown: 300 } as const;
 

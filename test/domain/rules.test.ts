@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { backoffMilliseconds } from '../../src/domain/backoff.ts';
 import { decidePages, type PageSight } from '../../src/domain/booking-page.ts';
 import { admitRemoval, removalLimit } from '../../src/domain/brake.ts';
-import { applyVerdict, heldBack, nextCheckAt, readiness } from '../../src/domain/conditions.ts';
+import { applyVerdict, countsByReason, heldBack, nextCheckAt, readiness } from '../../src/domain/conditions.ts';
 import { type Candidate, correlate } from '../../src/domain/correlate.ts';
 import { decideDelegation, type MailboxReading } from '../../src/domain/delegation.ts';
 import { nextSteps } from '../../src/domain/next-steps.ts';
@@ -119,6 +119,14 @@ describe('next steps', () => {
 });
 
 describe('conditions', () => {
+  test('one reason that leaves some unknown and others false counts them all', () => {
+    expect(countsByReason({ false: { held: 2, no_mailbox: 1 }, unknown: { held: 3, throttled: 4 } })).toEqual({
+      held: 5,
+      no_mailbox: 1,
+      throttled: 4,
+    });
+  });
+
   const verdict = { status: 'unknown', reason: 'throttled', message: 'later' } as const;
   test('unknown never turns a true condition false', () => {
     const before = theConditions({ Delegation: itIsTrue }).Delegation;

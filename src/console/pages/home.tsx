@@ -2,6 +2,7 @@
 import { MessageBar, MessageBarBody, MessageBarTitle } from '@fluentui/react-components';
 import { useQuery } from '@tanstack/react-query';
 import { Link } from 'wouter';
+import { countsByReason } from '../../domain/conditions.ts';
 import {
   type Alert,
   type Connections,
@@ -127,7 +128,7 @@ function InTheWay({ summary }: { summary: Summary }) {
         {order.map((type) => {
           const counts = summary.conditions[type];
           if (!counts) return null;
-          const reasons = Object.entries({ ...counts.unknown, ...counts.false }).sort((a, b) => b[1] - a[1]);
+          const reasons = Object.entries(countsByReason(counts)).sort((a, b) => b[1] - a[1]);
           return (
             <li key={type}>
               <strong>{named('condition', type)}</strong>
