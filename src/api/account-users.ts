@@ -272,7 +272,7 @@ export function userRoutes(parts: AccountParts): Route[] {
       subject: own,
       query: calendarQuery,
       answers: {
-        200: { description: 'The connection.', schema: z.looseObject({ connected: z.boolean(), message: z.string() }) },
+        200: { description: 'The connection.', schema: shapes.calendarConnection },
       },
       async handle({ params, query: { language } }) {
         const { personId } = await administration.user(own(params));

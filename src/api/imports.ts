@@ -8,6 +8,7 @@ import type { Policy } from '../domain/policy.ts';
 import { UsherError } from '../errors.ts';
 import type { Import, ImportStore } from '../ports.ts';
 import { type Route, route } from './route.ts';
+import * as shapes from './shapes.ts';
 
 export interface ImportParts {
   store: ImportStore;
@@ -16,22 +17,13 @@ export interface ImportParts {
 }
 
 const tag = 'Imports';
-const states = ['waiting', 'applied', 'plan_stale', 'failed', 'left'] as const;
 const uploadQuery = z.strictObject({ name: z.string().trim().min(1).max(300).default('people.csv') });
 const rowsQuery = z.strictObject({
   kind: z.enum(rowKinds).optional(),
-  state: z.enum(states).optional(),
+  state: z.enum(shapes.importRowStates).optional(),
   after: z.coerce.number().int().min(0).default(0),
   limit: z.coerce.number().int().min(1).max(1000).default(100),
 });
-
-const shape = z.looseObject({
-  importId: z.uuid(),
-  name: z.string(),
-  state: z.enum(['reading', 'planned', 'applying', 'stopped', 'done', 'failed']),
-  summary: z.looseObject({ rows: z.int(), kinds: z.record(z.string(), z.int()) }).nullable(),
-});
-const rowShape = z.looseObject({ line: z.int(), kind: z.enum(rowKinds), who: z.string(), state: z.enum(states) });
 
 export function importRoutes({ store, policy, importer }: ImportParts): Route[] {
   const find = async (params: Record<string, string>): Promise<Import> => {
@@ -40,7 +32,7 @@ export function importRoutes({ store, policy, importer }: ImportParts): Route[] 
     return found;
   };
   const shown = async (found: Import) => ({ ...found, progress: await store.importProgress(found.importId) });
-  const answer = { description: 'The import.', schema: shape };
+  const answer = { description: 'The import.', schema: shapes.shownImport };
   return [
     route({
       method: 'post',
@@ -71,7 +63,7 @@ export function importRoutes({ store, policy, importer }: ImportParts): Route[] 
       tag,
       summary: 'The newest imports',
       operation: 'imports.read',
-      answers: { 200: { description: 'The imports.', schema: z.looseObject({ items: z.array(shape) }) } },
+      answers: { 200: { description: 'The imports.', schema: shapes.itemsOf(shapes.listedImport) } },
       handle: async () => ({ body: { items: await store.imports(100) } }),
     }),
     route({
@@ -92,11 +84,7 @@ export function importRoutes({ store, policy, importer }: ImportParts): Route[] 
       answers: {
         200: {
           description: 'The stretches, from the first who was Ready on.',
-          schema: z.looseObject({
-            seconds: z.number(),
-            since: z.iso.datetime().nullable(),
-            ready: z.array(z.int()),
-          }),
+          schema: shapes.importPace,
         },
       },
       handle: async ({ params }) => ({ body: await store.importPace((await find(params)).importId) }),
@@ -108,7 +96,7 @@ export function importRoutes({ store, policy, importer }: ImportParts): Route[] 
       summary: 'The rows, with what the plan says and what became of each',
       operation: 'imports.read',
       query: rowsQuery,
-      answers: { 200: { description: 'The rows.', schema: z.looseObject({ items: z.array(rowShape) }) } },
+      answers: { 200: { description: 'The rows.', schema: shapes.itemsOf(shapes.importRow) } },
       async handle({ params, query }) {
         const { importId } = await find(params);
         const items = await store.importRows(importId, query);

@@ -87,6 +87,58 @@ export const said = z.looseObject({
   deletedAt: nullable(time),
 });
 
+const count = z.int();
+const importState = z.enum(['reading', 'planned', 'applying', 'stopped', 'done', 'failed']);
+export const importRowStates = ['waiting', 'applied', 'plan_stale', 'failed', 'left'] as const;
+export const listedImport = z.looseObject({
+  importId: z.uuid(),
+  name: z.string(),
+  state: importState,
+  createdAt: time,
+  columns: z.array(z.string()),
+  failure: nullable(z.string()),
+  summary: nullable(
+    z.looseObject({
+      rows: count,
+      kinds: z.record(z.enum(rowKinds), count),
+      outOfScope: count,
+      cellsNotUsed: count.optional(),
+      seats: z.record(z.string(), z.looseObject({ needed: count, left: nullable(count), missing: count })),
+      calendars: z.object({ delegated: count, notDelegated: count, toBeChecked: count }),
+      pages: z.looseObject({ wished: count, missing: count, ownedByOthers: count, claimedTwice: count }),
+      secondsExpected: count,
+    }),
+  ),
+});
+export const shownImport = listedImport.extend({
+  progress: z.looseObject({
+    rows: z.record(z.enum(importRowStates), count),
+    people: count,
+    ready: count,
+    conditions: z.record(z.string(), count),
+  }),
+});
+export const importRow = z.looseObject({
+  line: count,
+  kind: z.enum(rowKinds),
+  who: z.string(),
+  note: nullable(z.string()),
+  suggestion: nullable(z.string()),
+  state: z.enum(importRowStates),
+  result: nullable(z.string()),
+  cells: z.record(z.string(), z.string()),
+});
+export const importPace = z.looseObject({ seconds: z.number(), since: nullable(time), ready: z.array(count) });
+
+const ways = z.array(z.looseObject({ title: z.string(), steps: z.array(z.string()) }));
+export const delegationWays = z.looseObject({ dedicatedMailbox: z.string(), ways });
+export const calendarConnection = z.looseObject({
+  connected: z.boolean(),
+  message: z.string(),
+  condition: nullable(condition),
+  instructions: ways,
+});
+
 export const delegationReport = z.looseObject({
   dedicatedMailbox: nullable(z.string()),
   total: z.int(),

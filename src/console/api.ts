@@ -6,6 +6,13 @@ export type Person = z.output<typeof shapes.person>;
 export type ByHandPlan = z.output<typeof shapes.byHandPlan>;
 export type Said = z.output<typeof shapes.said>;
 export type DelegationReport = z.output<typeof shapes.delegationReport>;
+export type Import = z.output<typeof shapes.shownImport>;
+export type ListedImport = z.output<typeof shapes.listedImport>;
+export type ImportRow = z.output<typeof shapes.importRow>;
+export type ImportPace = z.output<typeof shapes.importPace>;
+export type PolicyDiff = z.output<typeof shapes.policyDiff>;
+export type DelegationWays = z.output<typeof shapes.delegationWays>;
+export type CalendarConnection = z.output<typeof shapes.calendarConnection>;
 export type Condition = z.output<typeof shapes.condition>;
 export type Summary = z.output<typeof shapes.summary>;
 export type ReadinessDay = z.output<typeof shapes.readinessDay>;
@@ -102,41 +109,4 @@ export const post = <T>(path: string, body: unknown = {}): Promise<T> => call<T>
 export function query(values: Record<string, string | number | null | undefined>): string {
   const set = Object.entries(values).filter(([, value]) => value !== undefined && value !== null && value !== '');
   return set.length === 0 ? '' : `?${new URLSearchParams(set.map(([name, value]) => [name, String(value)]))}`;
-}
-
-export interface ImportSummary {
-  rows: number;
-  kinds: Record<string, number>;
-  outOfScope: number;
-  cellsNotUsed?: number;
-  seats: Record<string, { needed: number; left: number | null; missing: number }>;
-  calendars: { delegated: number; notDelegated: number; toBeChecked: number };
-  pages: { wished: number; missing: number; ownedByOthers: number; claimedTwice: number };
-  secondsExpected: number;
-}
-export interface ImportProgress {
-  rows: Record<'waiting' | 'applied' | 'plan_stale' | 'failed' | 'left', number>;
-  people: number;
-  ready: number;
-  conditions: Record<string, number>;
-}
-export interface Import {
-  importId: string;
-  name: string;
-  state: 'reading' | 'planned' | 'applying' | 'stopped' | 'done' | 'failed';
-  createdAt: string;
-  columns: string[];
-  failure: string | null;
-  summary: ImportSummary | null;
-  progress: ImportProgress;
-}
-export interface ImportRow {
-  line: number;
-  kind: string;
-  who: string;
-  note: string | null;
-  suggestion: string | null;
-  state: string;
-  result: string | null;
-  cells: Record<string, string>;
 }

@@ -3,17 +3,11 @@ import { Button, Checkbox, Field, Input, Select } from '@fluentui/react-componen
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import { mendedByGrant } from '../../domain/delegation.ts';
-import { type AccountUser, type BookingPage, type Condition, call, get, type Listed, query } from '../api.ts';
+import { type AccountUser, type BookingPage, type CalendarConnection, call, get, type Listed, query } from '../api.ts';
 import { Steps } from '../parts/instructions.tsx';
 import { useSession } from '../parts/session.ts';
 import { Asked, Empty, Fault, Mark, Page, Told } from '../parts/shown.tsx';
 import { useWords } from '../words/index.tsx';
-
-interface Connection {
-  message: string;
-  condition: Condition | null;
-  instructions: { title: string; steps: string[] }[];
-}
 
 export function Me() {
   const session = useSession();
@@ -70,7 +64,7 @@ function CalendarCard({ id }: { id: string }) {
   const client = useQueryClient();
   const calendar = useQuery({
     queryKey: ['me', 'calendar', language],
-    queryFn: () => get<Connection>(`/account/users/${id}/calendar${query({ language })}`),
+    queryFn: () => get<CalendarConnection>(`/account/users/${id}/calendar${query({ language })}`),
     retry: false,
   });
   const check = useMutation({
@@ -100,7 +94,7 @@ function CalendarCard({ id }: { id: string }) {
 }
 
 /** In words for whom it concerns; what only an administrator can read stays with them. */
-function Calendar({ of: { condition, message } }: { of: Connection }) {
+function Calendar({ of: { condition, message } }: { of: CalendarConnection }) {
   const { t, named } = useWords();
   const status = condition?.status ?? 'unknown';
   const isTheirs = mendedByGrant.some((reason) => reason === condition?.reason);

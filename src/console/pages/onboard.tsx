@@ -4,7 +4,18 @@ import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query';
 import { type DragEvent, useRef, useState } from 'react';
 import { Link, useLocation } from 'wouter';
 import { peopleColumns } from '../../domain/people-columns.ts';
-import { get, type Import, type ImportRow, type Items, Problem, post, query, upload } from '../api.ts';
+import {
+  get,
+  type Import,
+  type ImportPace,
+  type ImportRow,
+  type Items,
+  type ListedImport,
+  Problem,
+  post,
+  query,
+  upload,
+} from '../api.ts';
 import { useMay } from '../parts/session.ts';
 import { Asked, Empty, Fault, Page, Told, Whole } from '../parts/shown.tsx';
 import { Table } from '../parts/table.tsx';
@@ -60,7 +71,7 @@ function All() {
   const uploading = useUpload();
   const mayWrite = useMay('operator', 'exchange_admin');
   const [over, setOver] = useState(false);
-  const imports = useQuery({ queryKey: ['imports'], queryFn: () => get<Items<Import>>('/imports') });
+  const imports = useQuery({ queryKey: ['imports'], queryFn: () => get<Items<ListedImport>>('/imports') });
   const [file, setFile] = useState<File | null>(null);
   const take = (chosen: File | undefined): void => {
     if (!chosen) return;
@@ -294,18 +305,12 @@ function Progress({ of }: { of: Import }) {
   );
 }
 
-interface PaceOf {
-  seconds: number;
-  since: string | null;
-  ready: number[];
-}
-
 /** How fast people became Ready, as a picture; its label says it in words. */
 function Pace({ importId, isRunning }: { importId: string; isRunning: boolean }) {
   const { t, time } = useWords();
   const pace = useQuery({
     queryKey: ['import', importId, 'pace'],
-    queryFn: () => get<PaceOf>(`/imports/${importId}/pace`),
+    queryFn: () => get<ImportPace>(`/imports/${importId}/pace`),
     refetchInterval: isRunning ? 5000 : false,
   });
   const { seconds = 1, since = null, ready = [] } = pace.data ?? {};

@@ -10,6 +10,7 @@ import {
   get,
   type Items,
   type Listed,
+  type PolicyDiff,
   post,
   query,
   type Source,
@@ -229,13 +230,6 @@ function Guides() {
       ))}
     </section>
   );
-}
-
-interface PolicyDiff {
-  version: string;
-  gives: number;
-  takes: number;
-  items: { personId: string; userName: string; effect: string; what: string[] }[];
 }
 
 /** What is in force, and what an edited one would do to whom; nothing is done by looking. */

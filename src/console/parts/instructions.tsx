@@ -1,20 +1,15 @@
 /** What somebody can do about their own calendar: to read, to copy, or to send. */
 import { Button } from '@fluentui/react-components';
 import { useQuery } from '@tanstack/react-query';
-import { get, query } from '../api.ts';
+import { type DelegationWays, get, query } from '../api.ts';
 import { useWords } from '../words/index.tsx';
 import { Copy } from './copy.tsx';
-
-interface Ways {
-  dedicatedMailbox: string;
-  ways: { title: string; steps: string[] }[];
-}
 
 export function Instructions({ email, name }: { email: string; name: string }) {
   const { t, language } = useWords();
   const ways = useQuery({
     queryKey: ['instructions', language],
-    queryFn: () => get<Ways>(`/delegation/instructions${query({ language })}`),
+    queryFn: () => get<DelegationWays>(`/delegation/instructions${query({ language })}`),
     retry: false,
     staleTime: 600_000,
   });
@@ -40,7 +35,7 @@ export function Instructions({ email, name }: { email: string; name: string }) {
   );
 }
 
-export function Steps({ ways }: { ways: Ways['ways'] }) {
+export function Steps({ ways }: { ways: DelegationWays['ways'] }) {
   return (
     <>
       {ways.map(({ title, steps }) => (
